@@ -1,0 +1,75 @@
+#include "loop/worker_pool.hpp"
+
+#include <system_error>
+
+namespace ouro::loop {
+
+WorkerPool::WorkerPool(AioContext& home, unsigned max_threads)
+    : max_threads_(max_threads), finish_bh_(home, [this] { finish(); }) {}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::submit(Job& job) {
+  bool needs_thread = false;
+  {
+    const std::lock_guard lock(mutex_);
+    queued_.push(job);
+    needs_thread = queued_.size() > idle_ && threads_.size() < max_threads_;
+  }
+  if (needs_thread) {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // EAGAIN: RLIMIT_NPROC or pids.max. Those that run will come to it; without any, it is
+      // done here, late but done.
+      if (threads_.empty()) {
+        {
+          const std::lock_guard lock(mutex_);
+          queued_.remove(job);
+        }
+        job.run();
+        const std::lock_guard lock(mutex_);
+        finished_.push(job);
+        finish_bh_.schedule();
+        return;
+      }
+    }
+  }
+  wake_.notify_one();
+}
+
+void WorkerPool::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ++idle_;
+    wake_.wait(lock, [this] { return stopping_ || !queued_.empty(); });
+    --idle_;
+    if (stopping_) return;
+    Job* job = queued_.pop();
+    lock.unlock();
+    job->run();
+    lock.lock();
+    finished_.push(*job);
+    finish_bh_.schedule();
+  }
+}
+
+void WorkerPool::finish() {
+  Job* job = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    job = finished_.pop();
+    // One job per run, the next one scheduled before done(): a loop nested there must find it.
+    if (!finished_.empty()) finish_bh_.schedule();
+  }
+  if (job != nullptr) job->done();
+}
+
+}  // namespace ouro::loop

@@ -1,0 +1,62 @@
+// A few threads for work that has no SQE form and can block, with completion in the home thread.
+//
+// Home thread: construct, submit, destroy. A Job belongs to the caller from construction on and
+// must stay alive until done() is entered. The owner bounds how many are queued; the pool bounds
+// the threads, which are started when they are needed.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "loop/aio_context.hpp"
+#include "loop/intrusive_fifo.hpp"
+
+namespace ouro::loop {
+
+class Job {
+ public:
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+ protected:
+  Job() = default;
+  ~Job() = default;
+
+  virtual void run() = 0;   // in a worker
+  virtual void done() = 0;  // in the home thread, after run(); may free or resubmit the job
+
+ private:
+  friend class WorkerPool;
+  Job* next_ = nullptr;
+};
+
+class WorkerPool {
+ public:
+  WorkerPool(AioContext& home, unsigned max_threads);
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+  // Waits for the jobs that run, and drops those that have not begun or are not done().
+  ~WorkerPool();
+
+  void submit(Job& job);
+
+ private:
+  void work();
+  void finish();
+
+  const unsigned max_threads_;
+  BottomHalf finish_bh_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_:
+  IntrusiveFifo<Job, &Job::next_> queued_;
+  IntrusiveFifo<Job, &Job::next_> finished_;
+  unsigned idle_ = 0;
+  bool stopping_ = false;
+
+  std::vector<std::thread> threads_;  // home thread only
+};
+
+}  // namespace ouro::loop
