@@ -1,0 +1,84 @@
+#include "passthrough/file_handle.hpp"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "passthrough/syscalls.hpp"
+
+namespace ouro::passthrough {
+namespace {
+
+constexpr int kSharedFlags = O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME;
+
+// getdents64(2)
+struct DirRecord {
+  std::uint64_t d_ino;
+  std::int64_t d_off;
+  std::uint16_t d_reclen;
+};
+
+// The stream position behind the last of `records`.
+std::int64_t end_position(std::span<const std::byte> records) {
+  DirRecord last{};
+  while (records.size() >= sizeof last) {
+    std::memcpy(&last, records.data(), sizeof last);
+    if (last.d_reclen == 0 || last.d_reclen >= records.size()) break;
+    records = records.subspan(last.d_reclen);
+  }
+  return last.d_off;
+}
+
+}  // namespace
+
+loop::Result<int> FileHandle::direct_fd() {
+  const std::lock_guard lock(mutex_);
+  if (direct_) return direct_.get();
+  const int flags = ::fcntl(buffered_.get(), F_GETFL);
+  if (flags < 0) return loop::fail(errno);
+  loop::UniqueFd fd(
+      ::open(ProcPath(buffered_.get()).c_str(), (flags & kSharedFlags) | O_DIRECT | O_CLOEXEC));
+  if (!fd) return loop::fail(errno);
+  direct_ = std::move(fd);
+  return direct_.get();
+}
+
+int FileHandle::opened_fd() {
+  if (!opened_direct_) return buffered_.get();
+  const std::lock_guard lock(mutex_);
+  return direct_.get();
+}
+
+void FileHandle::set_access_time(AccessTime wanted) {
+  if (access_time_.exchange(wanted, std::memory_order_relaxed) == wanted) return;
+  const int flag = wanted == AccessTime::kStays ? O_NOATIME : 0;
+  // What the client was allowed to set on its file may be refused to us (a plain user's daemon).
+  const int flags = ::fcntl(buffered_.get(), F_GETFL);
+  if (flags >= 0) ::fcntl(buffered_.get(), F_SETFL, (flags & ~O_NOATIME) | flag);
+  const std::lock_guard lock(mutex_);
+  if (direct_) ::fcntl(direct_.get(), F_SETFL, O_DIRECT | flag);
+}
+
+loop::KernelResult DirHandle::read(std::int64_t offset, std::span<std::byte> out) {
+  if (offset < 0) return -EINVAL;
+  const std::lock_guard lock(mutex_);
+  // Never 0 once something was read, so that reading from the start always seeks: that is when a
+  // file system takes notice of what was created meanwhile.
+  if (offset != position_) {
+    const loop::KernelResult moved = loop::from_libc(::lseek(fd_.get(), offset, SEEK_SET));
+    if (moved < 0) {
+      position_ = kUnknown;
+      return moved;
+    }
+  }
+  const loop::KernelResult bytes =
+      loop::from_libc(::syscall(SYS_getdents64, fd_.get(), out.data(), out.size()));
+  // KERNEL: ext4 moves to a position of its own at the end, others stay: seek, rather than know.
+  position_ = bytes > 0 ? end_position(out.first(static_cast<std::size_t>(bytes))) : kUnknown;
+  return bytes;
+}
+
+}  // namespace ouro::passthrough

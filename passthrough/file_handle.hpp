@@ -1,0 +1,74 @@
+// What the kernel's file handle (fh) stands for: an open file, or an open directory.
+//
+// Any thread. The fd numbers of a FileHandle do not change once they are visible; a DirHandle's
+// position is guarded by its lock.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <span>
+
+#include "loop/result.hpp"
+#include "loop/unique_fd.hpp"
+#include "passthrough/inode_table.hpp"
+
+namespace ouro::passthrough {
+
+// An open file has two descriptors of the same file, because the kernel's FUSE client uses one fh
+// for two kinds of I/O: what it does for its page cache (reads, and write-back of cached and
+// mapped pages, positional and of any alignment), and what an O_DIRECT caller asked for. So the
+// buffered one carries neither O_APPEND nor O_DIRECT, whatever the client's flags are.
+class FileHandle {
+ public:
+  // `direct` may be empty.
+  FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct)
+      : inode_(std::move(inode)),
+        buffered_(std::move(buffered)),
+        opened_direct_(static_cast<bool>(direct)),
+        direct_(std::move(direct)) {}
+
+  [[nodiscard]] const Inode& inode() const { return *inode_; }
+  [[nodiscard]] int buffered_fd() const { return buffered_.get(); }
+  // The O_DIRECT descriptor, opened at the first use (fcntl(F_SETFL, O_DIRECT) after open).
+  // Errors: EINVAL where the file system has no direct I/O, EMFILE, and EACCES where a plain
+  // user's daemon may not open the file a second time.
+  [[nodiscard]] loop::Result<int> direct_fd();
+  // The descriptor with the flags that the file was opened with, for requests that do not say
+  // which flags it has now (COPY_FILE_RANGE).
+  [[nodiscard]] int opened_fd();
+  // Whether reads move the access time: the client can change its mind by fcntl(F_SETFL).
+  enum class AccessTime : std::uint8_t { kMoves, kStays };
+  void set_access_time(AccessTime wanted);
+
+ private:
+  const InodeRef inode_;
+  const loop::UniqueFd buffered_;
+  const bool opened_direct_;
+  std::atomic<AccessTime> access_time_ = AccessTime::kMoves;
+  std::mutex mutex_;
+  loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set
+};
+
+class DirHandle {
+ public:
+  DirHandle(InodeRef inode, loop::UniqueFd fd) : inode_(std::move(inode)), fd_(std::move(fd)) {}
+
+  [[nodiscard]] const Inode& inode() const { return *inode_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+  // Fills `out` with linux_dirent64 records that begin at stream position `offset` (0, or a
+  // d_off of an earlier record) and returns the bytes, 0 at the end. Offset 0 reads anew.
+  // Errors: EINVAL for an offset that never was one, ENOENT for a removed directory, EIO.
+  [[nodiscard]] loop::KernelResult read(std::int64_t offset, std::span<std::byte> out);
+
+ private:
+  static constexpr std::int64_t kUnknown = -1;
+
+  const InodeRef inode_;
+  const loop::UniqueFd fd_;
+  std::mutex mutex_;
+  std::int64_t position_ = 0;  // of fd_; guarded by mutex_
+};
+
+}  // namespace ouro::passthrough

@@ -1,0 +1,14 @@
+#include "passthrough/inline_executor.hpp"
+
+namespace ouro::passthrough {
+
+loop::KernelResult InlineExecutor::wait(SyncOp& op) {
+  return call(op.credentials, [&op] { return op.call(); });
+}
+
+void InlineAsyncExecutor::submit(Op& op) {
+  const ScopedCredentials scope(identity_, op.credentials);
+  context_.complete(op, static_cast<std::int32_t>(op.call()));
+}
+
+}  // namespace ouro::passthrough

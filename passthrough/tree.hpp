@@ -1,0 +1,166 @@
+// A directory tree backed by another one: the operations of a file system on plain types. The
+// file system of fs/ is the only user in the program.
+//
+// Any thread; each call brings the executor of its own thread. Calls that reach the ring wait in
+// a nested loop, so no lock is held and nothing unpinned is kept across an executor call.
+// Everything is done by descriptors: no symlink is followed, no device or FIFO is opened, names
+// are checked before any system call.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "loop/unique_fd.hpp"
+#include "passthrough/device_map.hpp"
+#include "passthrough/executor.hpp"
+#include "passthrough/file_handle.hpp"
+#include "passthrough/inode_table.hpp"
+#include "passthrough/slot_table.hpp"
+#include "passthrough/tree_types.hpp"
+
+namespace ouro::passthrough {
+
+class Tree {
+ public:
+  struct Options {
+    Submounts submounts = Submounts::kFollow;
+    WriteBack write_back = WriteBack::kOff;
+  };
+
+  // `root`: an O_PATH descriptor of the source directory. Checks that /proc is the real one.
+  // Errors: of statx; ENOTSUP if /proc/self/fd is no procfs.
+  [[nodiscard]] static Result<std::unique_ptr<Tree>> create(loop::UniqueFd root,
+                                                            const Options& options);
+  // Before serving begins; only for Submounts::kAvoidOwn.
+  void set_own_mount(OwnMount own) { own_mount_ = std::move(own); }
+
+  // --- names (tree_names.cpp) ---
+  [[nodiscard]] Result<Entry> lookup(Executor& executor, NodeId parent, const char* name);
+  void forget(NodeId node, std::uint64_t count) { inodes_.forget(node, count); }
+  [[nodiscard]] Result<Entry> mkdir(Executor& executor, NodeId parent, const char* name,
+                                    const Creation& creation);
+  [[nodiscard]] Result<Entry> mknod(Executor& executor, NodeId parent, const char* name,
+                                    const Creation& creation, dev_t device);
+  [[nodiscard]] Result<Entry> symlink(Executor& executor, NodeId parent, const char* name,
+                                      const char* target, const Creation& creation);
+  [[nodiscard]] Result<Entry> link(Executor& executor, NodeId node, NodeId new_parent,
+                                   const char* new_name);
+  [[nodiscard]] Status unlink(Executor& executor, NodeId parent, const char* name);
+  [[nodiscard]] Status rmdir(Executor& executor, NodeId parent, const char* name);
+  // `flags`: RENAME_*. A whiteout belongs to the caller.
+  [[nodiscard]] Status rename(Executor& executor, NodeId parent, const char* name,
+                              NodeId new_parent, const char* new_name, unsigned flags,
+                              const Caller& caller = {});
+  // The length of the target; ENAMETOOLONG if it does not fit.
+  [[nodiscard]] Result<std::size_t> readlink(Executor& executor, NodeId node,
+                                             std::span<std::byte> out);
+
+  // --- attributes (tree_attributes.cpp) ---
+  // `sync`: 0, AT_STATX_FORCE_SYNC or AT_STATX_DONT_SYNC; `mask`: STATX_*.
+  [[nodiscard]] Result<struct ::statx> attributes(Executor& executor, NodeId node, unsigned sync,
+                                                  unsigned mask);
+  // `handle`: an open file to truncate by, where the caller has one.
+  [[nodiscard]] Result<struct ::statx> change_attributes(Executor& executor, NodeId node,
+                                                         std::optional<FileHandleId> handle,
+                                                         const AttributeChanges& changes);
+  // `mask`: R_OK | W_OK | X_OK, or F_OK.
+  [[nodiscard]] Status access(Executor& executor, NodeId node, int mask, const Caller& caller);
+  [[nodiscard]] Result<struct ::statvfs> statfs(Executor& executor, NodeId node);
+  // Value or list sizes in bytes; with an empty `out` the size needed. ERANGE if it does not fit.
+  // Names in trusted.* are shown to root only, as natively.
+  [[nodiscard]] Result<std::size_t> getxattr(Executor& executor, NodeId node, const char* name,
+                                             std::span<std::byte> out);
+  [[nodiscard]] Result<std::size_t> listxattr(Executor& executor, NodeId node, const Caller& caller,
+                                              std::span<std::byte> out);
+  // `killer`: by whom an access ACL is changed that must clear SGID.
+  [[nodiscard]] Status setxattr(Executor& executor, NodeId node, const char* name,
+                                std::span<const std::byte> value, int flags,
+                                const SetIdKiller& killer);
+  [[nodiscard]] Status removexattr(Executor& executor, NodeId node, const char* name);
+
+  // --- files (tree_files.cpp) ---
+  // `flags`: the client's O_* flags. `killer`: who truncates by O_TRUNC.
+  [[nodiscard]] Result<FileHandleId> open(Executor& executor, NodeId node, int flags,
+                                          const SetIdKiller& killer);
+  [[nodiscard]] Result<CreatedFile> create(Executor& executor, NodeId parent, const char* name,
+                                           int flags, const Creation& creation,
+                                           const SetIdKiller& killer);
+  [[nodiscard]] Result<CreatedFile> tmpfile(Executor& executor, NodeId parent, int flags,
+                                            const Creation& creation);
+  // Errors: EBADF.
+  [[nodiscard]] Result<std::shared_ptr<FileHandle>> file(FileHandleId handle) const;
+  // Reports what close() reports where that means something (NFS), and leaves the handle open.
+  [[nodiscard]] Status flush(Executor& executor, FileHandleId handle);
+  void release(FileHandleId handle) { files_.remove(handle); }
+  [[nodiscard]] Status fallocate(Executor& executor, FileHandleId handle, int mode,
+                                 std::int64_t offset, std::int64_t length,
+                                 const SetIdKiller& killer);
+  // `whence`: SEEK_DATA or SEEK_HOLE.
+  [[nodiscard]] Result<std::int64_t> lseek(Executor& executor, FileHandleId handle,
+                                           std::int64_t offset, int whence);
+  [[nodiscard]] Result<std::size_t> copy_file_range(Executor& executor, FileHandleId in,
+                                                    std::int64_t in_offset, FileHandleId out,
+                                                    std::int64_t out_offset, std::size_t length,
+                                                    unsigned flags, const SetIdKiller& killer);
+  // The allow-list: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, whose
+  // permissions the kernel's FUSE client checks (vfs_fileattr_set). Others: ENOTTY. Returns the
+  // bytes in `out`. `fd` is borrowed from a file or directory handle.
+  [[nodiscard]] static Result<std::size_t> ioctl(Executor& executor, int fd, unsigned command,
+                                                 std::span<const std::byte> in,
+                                                 std::span<std::byte> out);
+
+  // --- directories (tree_directories.cpp) ---
+  // `flags`: the client's O_* flags, of which O_NOATIME counts.
+  [[nodiscard]] Result<DirHandleId> opendir(Executor& executor, NodeId node, int flags = 0);
+  // Errors: EBADF.
+  [[nodiscard]] Result<std::shared_ptr<DirHandle>> directory(DirHandleId handle) const;
+  void releasedir(DirHandleId handle) { directories_.remove(handle); }
+  [[nodiscard]] Status fsyncdir(Executor& executor, DirHandleId handle, bool data_only);
+  // The inode number to show for an entry of `directory` that says `inode`.
+  [[nodiscard]] std::uint64_t shown_inode(const DirHandle& directory, std::uint64_t inode);
+
+  [[nodiscard]] std::size_t inode_count() const { return inodes_.size(); }
+  [[nodiscard]] std::size_t open_count() const { return files_.size() + directories_.size(); }
+
+ private:
+  Tree(Inode root, loop::UniqueFd proc_fds, const Options& options);
+
+  // Errors: EINVAL for what is no name of an entry, ENAMETOOLONG.
+  [[nodiscard]] static Status check_name(const char* name);
+  [[nodiscard]] Result<Entry> intern(Executor& executor, loop::UniqueFd path_fd);
+  [[nodiscard]] Result<loop::UniqueFd> open_path(Executor& executor, const Inode& parent,
+                                                 const char* name);
+  [[nodiscard]] Result<loop::UniqueFd> cross_mount(Executor& executor, const Inode& parent,
+                                                   const char* name);
+  // Another descriptor of the file behind `fd`, which may be an O_PATH one. Never O_CREAT.
+  [[nodiscard]] Result<loop::UniqueFd> reopen(Executor& executor, int fd, int flags,
+                                              const Credentials* credentials = nullptr);
+  // `mode` as the caller's umask leaves it, unless the parent's default ACL takes its place.
+  [[nodiscard]] mode_t effective_mode(Executor& executor, const Inode& parent,
+                                      const Creation& creation);
+  [[nodiscard]] Status set_size(Executor& executor, const Inode& inode,
+                                std::optional<FileHandleId> handle, std::int64_t size,
+                                const Credentials* credentials);
+  [[nodiscard]] Result<loop::UniqueFd> open_direct(Executor& executor, int fd, int flags);
+  [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, NodeId parent,
+                                                  const char* name, int flags, const Caller& caller,
+                                                  const SetIdKiller& killer);
+  [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);
+
+  const Options options_;
+  const loop::UniqueFd proc_fds_;  // O_PATH of /proc/self/fd
+  DeviceMap devices_;
+  InodeTable inodes_;
+  SlotTable<FileHandle> files_;
+  SlotTable<DirHandle> directories_;
+  OwnMount own_mount_;
+};
+
+}  // namespace ouro::passthrough

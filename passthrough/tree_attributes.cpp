@@ -1,0 +1,188 @@
+// Operations on attributes, access rights and extended attributes.
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <string_view>
+
+#include "passthrough/syscalls.hpp"
+#include "passthrough/tree.hpp"
+
+namespace ouro::passthrough {
+namespace {
+
+using loop::fail;
+using loop::from_libc;
+using loop::to_status;
+using loop::UniqueFd;
+
+// Enough for nearly every list of names; the others are read to the heap.
+constexpr std::size_t kUsualListBytes = 1024;
+
+Result<std::size_t> to_size(loop::KernelResult result) {
+  if (result < 0) return fail(static_cast<int>(-result));
+  return static_cast<std::size_t>(result);
+}
+
+Status set_mode(Executor& executor, int proc_fds, const Inode& inode, mode_t mode) {
+  // KERNEL(6.6): says so itself; before, some file systems changed it.
+  if (S_ISLNK(inode.type)) return fail(EOPNOTSUPP);
+  const ProcPath path(inode.path_fd.get());
+  return to_status(executor.call(
+      [&] { return from_libc(::fchmodat(proc_fds, path.name(), mode & 07777U, 0)); }));
+}
+
+Status set_owner(Executor& executor, const Inode& inode, uid_t uid, gid_t gid,
+                 const std::optional<Credentials>& credentials) {
+  return to_status(executor.call(credentials ? &*credentials : nullptr, [&] {
+    return from_libc(
+        ::fchownat(inode.path_fd.get(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  }));
+}
+
+constexpr auto kSameOwner = static_cast<uid_t>(-1);
+
+// chown(path, -1, -1): moves the ctime, and clears set-id bits if the caller owns the file.
+// KERNEL: the client sends the same change of nothing, by whoever may write the file, before each
+// write that may clear them (fs/fuse/dir.c, fuse_setattr()). So a refusal is none: the write that
+// follows does it, or nothing does.
+Status touch(Executor& executor, const Inode& inode, const SetIdKiller& killer) {
+  const Status touched = set_owner(executor, inode, kSameOwner, kSameOwner,
+                                   touch_credentials(killer, inode.path_fd.get()));
+  if (!touched && touched.error() == loop::Errno(EPERM)) return {};
+  return touched;
+}
+
+Status set_times(Executor& executor, const Inode& inode, const AttributeChanges& changes) {
+  constexpr timespec kOmit{0, UTIME_OMIT};
+  const std::array<timespec, 2> times{changes.atime.value_or(kOmit), changes.mtime.value_or(kOmit)};
+  // KERNEL(5.8): utimensat() takes AT_EMPTY_PATH.
+  return to_status(executor.call([&] {
+    return from_libc(
+        ::utimensat(inode.path_fd.get(), "", times.data(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  }));
+}
+
+// Copies the names in `list` (each ends with NUL) that others than root may see to `out`.
+Result<std::size_t> copy_untrusted(std::span<const std::byte> list, std::span<std::byte> out) {
+  std::size_t bytes = 0;
+  while (!list.empty()) {
+    const std::string_view name(reinterpret_cast<const char*>(list.data()));
+    const auto entry = list.first(name.size() + 1);
+    list = list.subspan(entry.size());
+    if (name.starts_with("trusted.")) continue;
+    if (!out.empty()) {
+      if (entry.size() > out.size() - bytes) return fail(ERANGE);
+      std::ranges::copy(entry, out.begin() + static_cast<std::ptrdiff_t>(bytes));
+    }
+    bytes += entry.size();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Result<struct ::statx> Tree::attributes(Executor& executor, NodeId node, unsigned sync,
+                                        unsigned mask) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  struct ::statx stat {};
+  OURO_TRY(to_status(sys::statx(executor, inode->path_fd.get(), sync, mask, stat)));
+  stat.stx_ino = devices_.shown_inode(inode->key.device, inode->key.inode);
+  return stat;
+}
+
+Result<struct ::statx> Tree::change_attributes(Executor& executor, NodeId node,
+                                               std::optional<FileHandleId> handle,
+                                               const AttributeChanges& changes) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  if (changes.mode) OURO_TRY(set_mode(executor, proc_fds_.get(), *inode, *changes.mode));
+  if (changes.uid || changes.gid) {
+    OURO_TRY(set_owner(executor, *inode, changes.uid.value_or(kSameOwner),
+                       changes.gid.value_or(kSameOwner),
+                       chown_credentials(changes.killer, inode->path_fd.get())));
+  }
+  const bool changes_nothing = !changes.mode && !changes.uid && !changes.gid && !changes.size &&
+                               !changes.atime && !changes.mtime;
+  if (changes_nothing) OURO_TRY(touch(executor, *inode, changes.killer));
+  if (changes.size) {
+    const auto killing = killing_credentials(changes.killer, inode->path_fd.get());
+    OURO_TRY(set_size(executor, *inode, handle, *changes.size, killing ? &*killing : nullptr));
+  }
+  if (changes.atime || changes.mtime) OURO_TRY(set_times(executor, *inode, changes));
+  return attributes(executor, node, 0, STATX_BASIC_STATS | STATX_BTIME);
+}
+
+Status Tree::set_size(Executor& executor, const Inode& inode, std::optional<FileHandleId> handle,
+                      std::int64_t size, const Credentials* credentials) {
+  if (S_ISDIR(inode.type)) return fail(EISDIR);
+  if (!S_ISREG(inode.type) || size < 0) return fail(EINVAL);
+  // The open file first: it may be truncated even where its mode lets nobody open it for writing.
+  const auto file = handle ? files_.find(*handle) : nullptr;
+  if (file && file->inode().key == inode.key) {
+    return to_status(sys::ftruncate(executor, file->buffered_fd(), size, credentials));
+  }
+  OURO_TRY_ASSIGN(const UniqueFd fd, reopen(executor, inode.path_fd.get(), O_WRONLY));
+  return to_status(sys::ftruncate(executor, fd.get(), size, credentials));
+}
+
+Status Tree::access(Executor& executor, NodeId node, int mask, const Caller& caller) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  const Credentials credentials = Credentials::caller(caller);
+  // The system call itself, because AT_EACCESS (whose fsuid it is that counts) and AT_EMPTY_PATH
+  // are what the C library emulates or refuses.
+  return to_status(executor.call(&credentials, [&] {
+    return from_libc(::syscall(SYS_faccessat2, inode->path_fd.get(), "", mask,
+                               AT_EACCESS | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  }));
+}
+
+Result<struct ::statvfs> Tree::statfs(Executor& executor, NodeId node) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  struct ::statvfs stat {};
+  OURO_TRY(
+      to_status(executor.call([&] { return from_libc(::fstatvfs(inode->path_fd.get(), &stat)); })));
+  return stat;
+}
+
+Result<std::size_t> Tree::getxattr(Executor& executor, NodeId node, const char* name,
+                                   std::span<std::byte> out) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  return to_size(sys::getxattr(executor, inode->path_fd.get(), name, out));
+}
+
+Result<std::size_t> Tree::listxattr(Executor& executor, NodeId node, const Caller& caller,
+                                    std::span<std::byte> out) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  const int fd = inode->path_fd.get();
+  if (caller.uid == 0) return to_size(sys::listxattr(executor, fd, out));
+
+  std::array<std::byte, kUsualListBytes> usual;
+  const loop::KernelResult bytes = sys::listxattr(executor, fd, usual);
+  if (bytes >= 0)
+    return copy_untrusted(std::span(usual).first(static_cast<std::size_t>(bytes)), out);
+  if (bytes != -ERANGE) return to_size(bytes);
+  const auto longest = std::make_unique_for_overwrite<std::byte[]>(XATTR_LIST_MAX);
+  OURO_TRY_ASSIGN(const std::size_t all_bytes,
+                  to_size(sys::listxattr(executor, fd, {longest.get(), XATTR_LIST_MAX})));
+  return copy_untrusted({longest.get(), all_bytes}, out);
+}
+
+Status Tree::setxattr(Executor& executor, NodeId node, const char* name,
+                      std::span<const std::byte> value, int flags, const SetIdKiller& killer) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  const auto killing = killing_credentials(killer, inode->path_fd.get());
+  return to_status(sys::setxattr(executor, inode->path_fd.get(), name, value, flags,
+                                 killing ? &*killing : nullptr));
+}
+
+Status Tree::removexattr(Executor& executor, NodeId node, const char* name) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  return to_status(sys::removexattr(executor, inode->path_fd.get(), name));
+}
+
+}  // namespace ouro::passthrough

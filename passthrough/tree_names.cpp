@@ -1,0 +1,96 @@
+// Operations on names: making, finding, moving and removing the entries of directories.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "passthrough/syscalls.hpp"
+#include "passthrough/tree.hpp"
+
+namespace ouro::passthrough {
+
+using loop::fail;
+using loop::to_status;
+using loop::UniqueFd;
+
+Result<Entry> Tree::lookup(Executor& executor, NodeId parent, const char* name) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  OURO_TRY_ASSIGN(UniqueFd path_fd, open_path(executor, *directory, name));
+  return intern(executor, std::move(path_fd));
+}
+
+Result<Entry> Tree::mkdir(Executor& executor, NodeId parent, const char* name,
+                          const Creation& creation) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  const Credentials owner = Credentials::owner(creation.caller);
+  const mode_t mode = effective_mode(executor, *directory, creation);
+  OURO_TRY(to_status(sys::mkdirat(executor, directory->path_fd.get(), name, mode, &owner)));
+  return lookup(executor, parent, name);
+}
+
+Result<Entry> Tree::mknod(Executor& executor, NodeId parent, const char* name,
+                          const Creation& creation, dev_t device) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  const Credentials owner = Credentials::owner(creation.caller);
+  const mode_t mode = effective_mode(executor, *directory, creation);
+  OURO_TRY(to_status(sys::mknodat(executor, directory->path_fd.get(), name, mode, device, &owner)));
+  return lookup(executor, parent, name);
+}
+
+Result<Entry> Tree::symlink(Executor& executor, NodeId parent, const char* name, const char* target,
+                            const Creation& creation) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  const Credentials owner = Credentials::owner(creation.caller);
+  OURO_TRY(to_status(sys::symlinkat(executor, target, directory->path_fd.get(), name, &owner)));
+  return lookup(executor, parent, name);
+}
+
+Result<Entry> Tree::link(Executor& executor, NodeId node, NodeId new_parent, const char* new_name) {
+  OURO_TRY(check_name(new_name));
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(new_parent));
+  OURO_TRY(
+      to_status(sys::link_fd(executor, inode->path_fd.get(), directory->path_fd.get(), new_name)));
+  return lookup(executor, new_parent, new_name);
+}
+
+Status Tree::unlink(Executor& executor, NodeId parent, const char* name) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  return to_status(sys::unlinkat(executor, directory->path_fd.get(), name, 0));
+}
+
+Status Tree::rmdir(Executor& executor, NodeId parent, const char* name) {
+  OURO_TRY(check_name(name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  return to_status(sys::unlinkat(executor, directory->path_fd.get(), name, AT_REMOVEDIR));
+}
+
+Status Tree::rename(Executor& executor, NodeId parent, const char* name, NodeId new_parent,
+                    const char* new_name, unsigned flags, const Caller& caller) {
+  OURO_TRY(check_name(name));
+  OURO_TRY(check_name(new_name));
+  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  OURO_TRY_ASSIGN(const InodeRef new_directory, inodes_.find(new_parent));
+  const Credentials owner = Credentials::owner(caller);
+  return to_status(sys::renameat2(executor, directory->path_fd.get(), name,
+                                  new_directory->path_fd.get(), new_name, flags,
+                                  (flags & RENAME_WHITEOUT) != 0 ? &owner : nullptr));
+}
+
+Result<std::size_t> Tree::readlink(Executor& executor, NodeId node, std::span<std::byte> out) {
+  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  // KERNEL: readlinkat(fd, "") of anything else says ENOENT.
+  if (!S_ISLNK(inode->type)) return fail(EINVAL);
+  OURO_TRY_ASSIGN(const std::int64_t bytes,
+                  loop::to_result(sys::readlinkat(executor, inode->path_fd.get(), out)));
+  // A target that was cut off fills the buffer.
+  if (static_cast<std::size_t>(bytes) == out.size()) return fail(ENAMETOOLONG);
+  return static_cast<std::size_t>(bytes);
+}
+
+}  // namespace ouro::passthrough

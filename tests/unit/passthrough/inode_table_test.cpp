@@ -1,0 +1,174 @@
+#include "passthrough/inode_table.hpp"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <limits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/passthrough/process_state.hpp"
+
+namespace ouro::passthrough {
+namespace {
+
+constexpr std::uint64_t kAll = std::numeric_limits<std::uint64_t>::max();
+
+Inode make_inode(std::uint64_t number, loop::UniqueFd fd = {}) {
+  return {.key = {1, number, 1}, .type = S_IFREG, .path_fd = std::move(fd)};
+}
+
+loop::UniqueFd some_fd() {
+  return loop::UniqueFd(::eventfd(0, EFD_CLOEXEC));
+}
+bool is_open(int fd) {
+  return ::fcntl(fd, F_GETFD) >= 0;
+}
+
+int error_of(const loop::Result<InodeRef>& result) {
+  return result ? 0 : result.error().value();
+}
+
+TEST(InodeTable, RootHasItsFixedIdAndCannotBeForgotten) {
+  InodeTable table(make_inode(1));
+  ASSERT_TRUE(table.find(kRootNode));
+  EXPECT_EQ(table.find(kRootNode).value()->key.inode, 1U);
+  table.forget(kRootNode, kAll);
+  EXPECT_TRUE(table.find(kRootNode));
+  // Found by its identity as well, and never below zero.
+  EXPECT_EQ(table.intern(make_inode(1)), kRootNode);
+  EXPECT_EQ(table.lookups(kRootNode), 1U);
+  table.forget(kRootNode, 5);
+  EXPECT_EQ(table.lookups(kRootNode), 0U);
+  EXPECT_TRUE(table.find(kRootNode));
+  EXPECT_EQ(table.size(), 1U);
+}
+
+TEST(InodeTable, LookupsAreCountedExactly) {
+  InodeTable table(make_inode(1));
+  const NodeId node = table.intern(make_inode(2));
+  EXPECT_EQ(table.intern(make_inode(2)), node);
+  EXPECT_EQ(table.intern(make_inode(2)), node);
+  EXPECT_EQ(table.lookups(node), 3U);
+  table.forget(node, 2);
+  EXPECT_EQ(table.lookups(node), 1U);
+  ASSERT_TRUE(table.find(node));
+  table.forget(node, 1);
+  EXPECT_EQ(error_of(table.find(node)), ESTALE);
+  EXPECT_EQ(table.size(), 1U);
+}
+
+TEST(InodeTable, ForgetTakesNoMoreThanThereIs) {
+  InodeTable table(make_inode(1));
+  const NodeId node = table.intern(make_inode(2));
+  table.forget(node, kAll);
+  EXPECT_EQ(error_of(table.find(node)), ESTALE);
+  // What never was, or no longer is, is ignored.
+  for (const NodeId wrong : {node, NodeId{0}, NodeId{3}, kRootNode | NodeId{1} << 32, kAll}) {
+    table.forget(wrong, 1);
+    EXPECT_EQ(error_of(table.find(wrong)), ESTALE) << wrong;
+    EXPECT_EQ(table.lookups(wrong), 0U);
+  }
+  EXPECT_EQ(table.size(), 1U);
+}
+
+TEST(InodeTable, ForgetOfNothingChangesNothing) {
+  InodeTable table(make_inode(1));
+  const NodeId node = table.intern(make_inode(2));
+  table.forget(node, 0);
+  EXPECT_EQ(table.lookups(node), 1U);
+}
+
+TEST(InodeTable, AForgottenIdIsNeverValidAgain) {
+  InodeTable table(make_inode(1));
+  std::vector<NodeId> old;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    const NodeId node = table.intern(make_inode(2 + i % 3));
+    for (const NodeId stale : old) ASSERT_NE(stale, node);
+    old.push_back(node);
+    table.forget(node, 1);
+  }
+  for (const NodeId stale : old) EXPECT_EQ(error_of(table.find(stale)), ESTALE);
+  // The same place was used all the time: index in the lower half, generation in the upper one.
+  EXPECT_EQ(old.back() & 0xffffffffU, old.front() & 0xffffffffU);
+  EXPECT_EQ(old.back() >> 32, 99U);
+}
+
+TEST(InodeTable, TheMountBelongsToTheIdentity) {
+  InodeTable table(make_inode(1));
+  const NodeId here = table.intern({.key = {1, 2, 1}, .path_fd = {}});
+  EXPECT_NE(table.intern({.key = {1, 2, 2}, .path_fd = {}}), here);
+  EXPECT_NE(table.intern({.key = {2, 2, 1}, .path_fd = {}}), here);
+  EXPECT_EQ(table.intern({.key = {1, 2, 1}, .path_fd = {}}), here);
+}
+
+TEST(InodeTable, TheFirstDescriptorStaysAndSurplusOnesAreClosed) {
+  InodeTable table(make_inode(1));
+  loop::UniqueFd first = some_fd();
+  loop::UniqueFd second = some_fd();
+  const int first_number = first.get();
+  const int second_number = second.get();
+  const NodeId node = table.intern(make_inode(2, std::move(first)));
+  EXPECT_EQ(table.intern(make_inode(2, std::move(second))), node);
+  EXPECT_EQ(table.find(node).value()->path_fd.get(), first_number);
+  EXPECT_FALSE(is_open(second_number));
+  table.forget(node, 2);
+  EXPECT_FALSE(is_open(first_number));
+}
+
+TEST(InodeTable, AReferenceKeepsAForgottenInodeOpen) {
+  InodeTable table(make_inode(1));
+  const NodeId node = table.intern(make_inode(2, some_fd()));
+  auto pinned = table.find(node).value();
+  const int fd = pinned->path_fd.get();
+  table.forget(node, 1);
+  EXPECT_TRUE(is_open(fd));
+  pinned.reset();
+  EXPECT_FALSE(is_open(fd));
+}
+
+TEST(InodeTable, ALookupAfterTheLastForgetMakesANewNode) {
+  InodeTable table(make_inode(1));
+  const NodeId before = table.intern(make_inode(2));
+  const auto pinned = table.find(before).value();
+  table.forget(before, 1);
+  const NodeId after = table.intern(make_inode(2));
+  EXPECT_NE(after, before);
+  EXPECT_NE(table.find(after).value(), pinned);
+  EXPECT_EQ(error_of(table.find(before)), ESTALE);
+}
+
+// Lookups and forgets of the same few files from many threads: the counts stay exact.
+TEST(InodeTable, FourThreadsAgree) {
+  InodeTable table(make_inode(1));
+  constexpr int kRounds = 20'000;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&table, &wrong, t] {
+      std::minstd_rand random(t + 1);
+      std::vector<NodeId> held;
+      for (int i = 0; i < kRounds; ++i) {
+        if (held.size() < 8 && random() % 2 == 0) {
+          held.push_back(table.intern(make_inode(2 + random() % 5)));
+        } else if (!held.empty()) {
+          // What this thread holds a lookup of must be there.
+          if (!table.find(held.back())) ++wrong;
+          table.forget(held.back(), 1);
+          held.pop_back();
+        }
+      }
+      for (const NodeId node : held) table.forget(node, 1);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(table.size(), 1U);
+}
+
+}  // namespace
+}  // namespace ouro::passthrough
