@@ -1,0 +1,205 @@
+#include "fs/dev_transport.hpp"
+
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+namespace ouro::fs {
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+// What precedes the data of a WRITE; every request is read to this far in front of the payload.
+constexpr std::size_t kHeadroomBytes = sizeof(fuse_in_header) + sizeof(fuse_write_in);
+static_assert(kHeadroomBytes % 8 == 0 && kHeadroomBytes <= kPageBytes);
+
+}  // namespace
+
+class DevTransport::Slot final : public Request, public loop::CqeHandler {
+ public:
+  Slot(DevTransport& transport, std::span<std::byte> payload)
+      : Request(payload), transport_(transport) {}
+
+  [[nodiscard]] std::byte* receive_area() { return payload().data() - kHeadroomBytes; }
+  [[nodiscard]] std::size_t receive_bytes() { return payload().size() + kHeadroomBytes; }
+  using Request::receive;
+
+  // Writes the header in front of the payload and returns the whole message.
+  [[nodiscard]] std::span<const std::byte> message() {
+    const fuse_out_header out{static_cast<std::uint32_t>(sizeof out + reply_payload().size()),
+                              -error(), header().unique};
+    std::byte* start = payload().data() - sizeof out;
+    std::memcpy(start, &out, sizeof out);
+    return {start, out.len};
+  }
+
+ private:
+  void on_cqe(const loop::Cqe& cqe) override { transport_.sent(*this, cqe.res); }
+
+  DevTransport& transport_;
+};
+
+void DevTransport::Unmap::operator()(std::byte* memory) const {
+  ::munmap(memory, bytes);
+}
+
+loop::Result<std::unique_ptr<DevTransport>> DevTransport::create(loop::AioContext& context,
+                                                                 int channel_fd,
+                                                                 const Options& options,
+                                                                 loop::LogSink log) {
+  const std::size_t bytes = options.slots * (kPageBytes + options.payload_bytes);
+  // Pages that no request has touched cost nothing.
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return loop::fail(errno);
+  return std::unique_ptr<DevTransport>(
+      new DevTransport(context, channel_fd, options, std::move(log),
+                       Memory(static_cast<std::byte*>(memory), Unmap{bytes})));
+}
+
+DevTransport::DevTransport(loop::AioContext& context, int channel_fd, const Options& options,
+                           loop::LogSink log, Memory memory)
+    : context_(context),
+      channel_fd_(channel_fd),
+      options_(options),
+      log_(std::move(log)),
+      memory_(std::move(memory)) {
+  slots_.reserve(options.slots);
+  free_.reserve(options.slots);
+  for (std::size_t i = 0; i < options.slots; ++i) {
+    std::byte* front_page = memory_.get() + i * (kPageBytes + options.payload_bytes);
+    slots_.push_back(
+        std::make_unique<Slot>(*this, std::span(front_page + kPageBytes, options.payload_bytes)));
+    free_.push_back(slots_.back().get());
+  }
+}
+
+DevTransport::~DevTransport() {
+  stop();
+}
+
+void DevTransport::start(RequestSink& sink) {
+  sink_ = &sink;
+  watch();
+}
+
+void DevTransport::stop() {
+  stopped_ = true;
+  if (std::exchange(watching_, false)) context_.remove_fd_handler(channel_fd_);
+}
+
+void DevTransport::watch() {
+  if (stopped_ || std::exchange(watching_, true)) return;
+  context_.set_fd_handler(channel_fd_, {[this] { on_readable(); }, {}});
+}
+
+void DevTransport::on_readable() {
+  for (unsigned taken = 0; taken < options_.read_budget && watching_; ++taken) {
+    if (free_.empty()) {
+      // The backlog stays in the kernel. recycle() takes up reading again.
+      watching_ = false;
+      context_.remove_fd_handler(channel_fd_);
+      return;
+    }
+    Slot& slot = *free_.back();
+    free_.pop_back();
+    const Receive received = receive(slot);
+    if (received != Receive::kRequest) {
+      free_.push_back(&slot);
+      return;
+    }
+    sink_->on_request(slot);
+  }
+}
+
+DevTransport::Receive DevTransport::receive(Slot& slot) {
+  for (;;) {
+    const loop::KernelResult got =
+        loop::from_libc(::read(channel_fd_, slot.receive_area(), slot.receive_bytes()));
+    if (got >= 0) {
+      const auto bytes = static_cast<std::size_t>(got);
+      if (got > 0 && slot.receive({slot.receive_area(), bytes})) return Receive::kRequest;
+      if (got == 0) {
+        disconnect(Disconnect::kFailed);
+        return Receive::kClosed;
+      }
+      log_(loop::LogLevel::kError,
+           "dropped a malformed message of " + std::to_string(bytes) + " bytes from the kernel");
+      if (bytes >= sizeof(fuse_in_header)) send_error(slot.header().unique, EIO);
+      continue;
+    }
+    switch (-got) {
+      case EAGAIN:
+        return Receive::kNothing;
+      case EINTR:
+      case ENOENT:  // KERNEL: the request was aborted while it was being read
+        continue;
+      case ENODEV:
+        disconnect(Disconnect::kUnmounted);
+        return Receive::kClosed;
+      case ECONNABORTED:
+        disconnect(Disconnect::kAborted);
+        return Receive::kClosed;
+      default:
+        log_(loop::LogLevel::kError, "cannot read the FUSE channel: errno " + std::to_string(-got));
+        disconnect(Disconnect::kFailed);
+        return Receive::kClosed;
+    }
+  }
+}
+
+void DevTransport::disconnect(Disconnect reason) {
+  stop();
+  sink_->on_disconnect(reason);
+}
+
+void DevTransport::reply(Request& request) {
+  auto& slot = static_cast<Slot&>(request);
+  const std::span<const std::byte> message = slot.message();
+  context_.add_sqe(
+      [&](io_uring_sqe& sqe) {
+        sqe.opcode = IORING_OP_WRITE;
+        sqe.fd = channel_fd_;
+        sqe.addr = reinterpret_cast<std::uint64_t>(message.data());
+        sqe.len = static_cast<std::uint32_t>(message.size());
+      },
+      slot);
+}
+
+void DevTransport::drop(Request& request) {
+  recycle(static_cast<Slot&>(request));
+}
+
+void DevTransport::send_error(std::uint64_t unique, int errno_value) {
+  const fuse_out_header out{sizeof out, -errno_value, unique};
+  while (::write(channel_fd_, &out, sizeof out) < 0 && errno == EINTR) {
+  }
+}
+
+void DevTransport::sent(Slot& slot, loop::KernelResult result) {
+  const std::span<const std::byte> message = slot.message();
+  while (result == -EINTR || result == -EAGAIN || result == -ECANCELED || result == -ENOMEM) {
+    // The ring could not do it; the request must be answered all the same.
+    result = loop::from_libc(::write(channel_fd_, message.data(), message.size()));
+  }
+  if (result != static_cast<loop::KernelResult>(message.size())) {
+    sink_->on_reply_lost(slot);
+    // ENOENT: the request was aborted. ENODEV, EPERM, ECONNABORTED: so was everything.
+    if (result == -EINVAL) {
+      log_(loop::LogLevel::kError,
+           "the kernel refused a reply to opcode " + std::to_string(slot.header().opcode));
+      send_error(slot.header().unique, EIO);
+    }
+  }
+  recycle(slot);
+}
+
+void DevTransport::recycle(Slot& slot) {
+  free_.push_back(&slot);
+  watch();
+  sink_->on_finished(slot);  // last: it may begin a wait, in whose nested loop the slot is needed
+}
+
+}  // namespace ouro::fs

@@ -1,0 +1,65 @@
+// Reads, writes and fsync: they start an operation in the request's slot, whose completion is the
+// reply (Server::finish_transfer). Data goes straight between the slot and the file.
+#include <fcntl.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+
+#include "fs/argument_reader.hpp"
+#include "fs/operations.hpp"
+
+namespace ouro::fs::operations {
+namespace {
+
+using passthrough::TransferOp;
+
+TransferOp::Access access_of(std::uint32_t file_flags) {
+  return (file_flags & O_DIRECT) != 0 ? TransferOp::Access::kDirect : TransferOp::Access::kBuffered;
+}
+
+}  // namespace
+
+loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, Request& request) {
+  fuse_read_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY_ASSIGN(auto file, context.tree.file(in.fh));
+  using AccessTime = passthrough::FileHandle::AccessTime;
+  file->set_access_time((in.flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves);
+  const std::size_t bytes = std::min<std::size_t>(in.size, request.payload().size());
+  request.transfer().start_read(data, std::move(file), access_of(in.flags),
+                                request.payload().first(bytes),
+                                static_cast<std::int64_t>(in.offset));
+  return {};
+}
+
+loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, Request& request) {
+  ArgumentReader reader(request.arguments());
+  fuse_write_in in;
+  if (!reader.read(in) || reader.rest().size() < in.size) return loop::fail(EINVAL);
+  OURO_TRY_ASSIGN(auto file, context.tree.file(in.fh));
+  // Pages written back by the kernel have a position of their own and any alignment, whatever the
+  // flags of the handle they happen to be sent by.
+  const bool write_back = (in.write_flags & FUSE_WRITE_CACHE) != 0;
+  const std::uint32_t file_flags = write_back ? 0 : in.flags;
+  passthrough::SetIdKiller killer;
+  if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0) killer = request.caller();
+  auto& credentials = request.credentials();
+  credentials = passthrough::killing_credentials(killer, file->buffered_fd());
+  request.transfer().start_write(data, std::move(file), access_of(file_flags),
+                                 reader.rest().first(in.size), static_cast<std::int64_t>(in.offset),
+                                 (file_flags & O_APPEND) != 0 ? RWF_APPEND : 0,
+                                 credentials ? &*credentials : nullptr);
+  return {};
+}
+
+loop::Status fsync(OperationContext& context, passthrough::AsyncExecutor& data, Request& request) {
+  fuse_fsync_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY_ASSIGN(auto file, context.tree.file(in.fh));
+  const bool data_only = (in.fsync_flags & FUSE_FSYNC_FDATASYNC) != 0;
+  request.transfer().start_sync(data, std::move(file),
+                                data_only ? TransferOp::Sync::kDataOnly : TransferOp::Sync::kAll);
+  return {};
+}
+
+}  // namespace ouro::fs::operations

@@ -1,0 +1,184 @@
+// Operations on open files but for the transfer of data: opening and closing, space, positions.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "fs/argument_reader.hpp"
+#include "fs/encode.hpp"
+#include "fs/operations.hpp"
+
+namespace ouro::fs::operations {
+namespace {
+
+std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags) {
+  std::uint32_t flags = context.connection.cache.file_open_flags;
+  // Without these the kernel would run the direct writes to one file one after another.
+  if ((client_flags & O_DIRECT) != 0) flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  return flags;
+}
+
+passthrough::SetIdKiller flagged_killer(std::uint32_t flags, const Request& request) {
+  if ((flags & FUSE_OPEN_KILL_SUIDGID) == 0) return std::nullopt;
+  return request.caller();
+}
+
+// KERNEL: no flag travels with FALLOCATE and COPY_FILE_RANGE; with HANDLE_KILLPRIV_V2 the client
+// leaves the set-id bits to us. Of root it is assumed that it has CAP_FSETID.
+passthrough::SetIdKiller unflagged_killer(const OperationContext& context, const Request& request) {
+  const bool ours = (context.connection.negotiated.flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
+  if (!ours || request.header().uid == 0) return std::nullopt;
+  return request.caller();
+}
+
+struct CreateOut {
+  fuse_entry_out entry;
+  fuse_open_out open;
+};
+static_assert(sizeof(CreateOut) == sizeof(fuse_entry_out) + sizeof(fuse_open_out));
+
+Reply reply_created(OperationContext& context, Request& request, std::uint32_t client_flags,
+                    const loop::Result<passthrough::CreatedFile>& created) {
+  if (!created) return tl::unexpected(created.error());
+  auto& out = request.reply_struct<CreateOut>();
+  encode(created->entry, context.connection.cache, out.entry);
+  out.open.fh = created->handle;
+  out.open.open_flags = open_flags(context, client_flags);
+  return sizeof out;
+}
+
+Reply copy(OperationContext& context, Request& request) {
+  fuse_copy_file_range_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  // No more than the 32-bit reply of the older opcode can tell.
+  constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int32_t>::max() & ~0xfffLL;
+  return context.tree.copy_file_range(
+      context.executor, in.fh_in, static_cast<std::int64_t>(in.off_in), in.fh_out,
+      static_cast<std::int64_t>(in.off_out),
+      static_cast<std::size_t>(std::min<std::uint64_t>(in.len, kMostBytes)),
+      static_cast<unsigned>(in.flags), unflagged_killer(context, request));
+}
+
+}  // namespace
+
+Reply open(OperationContext& context, Request& request) {
+  fuse_open_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY_ASSIGN(const auto handle, context.tree.open(context.executor, request.header().nodeid,
+                                                       static_cast<int>(in.flags),
+                                                       flagged_killer(in.open_flags, request)));
+  auto& out = request.reply_struct<fuse_open_out>();
+  out.fh = handle;
+  out.open_flags = open_flags(context, in.flags);
+  return sizeof out;
+}
+
+void undo_open(OperationContext& context, Request& request) {
+  fuse_open_out out;
+  if (ArgumentReader(request.reply_payload()).read(out)) context.tree.release(out.fh);
+}
+
+Reply create(OperationContext& context, Request& request) {
+  ArgumentReader reader(request.arguments());
+  fuse_create_in in;
+  if (!reader.read(in)) return loop::fail(EINVAL);
+  const char* name = reader.name();
+  if (name == nullptr) return loop::fail(EINVAL);
+  return reply_created(
+      context, request, in.flags,
+      context.tree.create(context.executor, request.header().nodeid, name,
+                          static_cast<int>(in.flags),
+                          passthrough::Creation{in.mode, in.umask, request.caller()},
+                          flagged_killer(in.open_flags, request)));
+}
+
+Reply tmpfile(OperationContext& context, Request& request) {
+  fuse_create_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  return reply_created(
+      context, request, in.flags,
+      context.tree.tmpfile(context.executor, request.header().nodeid, static_cast<int>(in.flags),
+                           passthrough::Creation{in.mode, in.umask, request.caller()}));
+}
+
+void undo_create(OperationContext& context, Request& request) {
+  CreateOut out;
+  if (!ArgumentReader(request.reply_payload()).read(out)) return;
+  context.tree.release(out.open.fh);
+  context.tree.forget(out.entry.nodeid, 1);
+}
+
+Reply flush(OperationContext& context, Request& request) {
+  fuse_flush_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY(context.tree.flush(context.executor, in.fh));
+  return 0;
+}
+
+Reply release(OperationContext& context, Request& request) {
+  fuse_release_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  context.tree.release(in.fh);
+  return 0;
+}
+
+Reply fallocate(OperationContext& context, Request& request) {
+  fuse_fallocate_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY(context.tree.fallocate(
+      context.executor, in.fh, static_cast<int>(in.mode), static_cast<std::int64_t>(in.offset),
+      static_cast<std::int64_t>(in.length), unflagged_killer(context, request)));
+  return 0;
+}
+
+Reply lseek(OperationContext& context, Request& request) {
+  fuse_lseek_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  OURO_TRY_ASSIGN(const std::int64_t offset,
+                  context.tree.lseek(context.executor, in.fh, static_cast<std::int64_t>(in.offset),
+                                     static_cast<int>(in.whence)));
+  request.reply_struct<fuse_lseek_out>().offset = static_cast<std::uint64_t>(offset);
+  return sizeof(fuse_lseek_out);
+}
+
+Reply copy_file_range(OperationContext& context, Request& request) {
+  OURO_TRY_ASSIGN(const std::size_t copied, copy(context, request));
+  request.reply_struct<fuse_write_out>().size = static_cast<std::uint32_t>(copied);
+  return sizeof(fuse_write_out);
+}
+
+Reply copy_file_range_64(OperationContext& context, Request& request) {
+  OURO_TRY_ASSIGN(const std::size_t copied, copy(context, request));
+  request.reply_struct<wire::CopyFileRangeOut>().bytes_copied = copied;
+  return sizeof(wire::CopyFileRangeOut);
+}
+
+Reply ioctl(OperationContext& context, Request& request) {
+  ArgumentReader reader(request.arguments());
+  fuse_ioctl_in in;
+  if (!reader.read(in) || reader.rest().size() < in.in_size) return loop::fail(EINVAL);
+  if (in.out_size > request.payload().size() - sizeof(fuse_ioctl_out)) return loop::fail(EINVAL);
+  int fd = -1;
+  std::shared_ptr<passthrough::FileHandle> file;      // pins fd
+  std::shared_ptr<passthrough::DirHandle> directory;  // pins fd
+  if ((in.flags & FUSE_IOCTL_DIR) != 0) {
+    OURO_TRY_ASSIGN(directory, context.tree.directory(in.fh));
+    fd = directory->fd();
+  } else {
+    OURO_TRY_ASSIGN(file, context.tree.file(in.fh));
+    fd = file->buffered_fd();
+  }
+  // The argument is copied: the result is written where it may lie. No allowed one is larger.
+  std::byte argument[64]{};
+  if (in.in_size > sizeof argument) return loop::fail(ENOTTY);
+  std::copy_n(reader.rest().begin(), in.in_size, argument);
+  const auto out_space = request.payload().subspan(sizeof(fuse_ioctl_out), in.out_size);
+  OURO_TRY_ASSIGN(const std::size_t out_bytes,
+                  passthrough::Tree::ioctl(context.executor, fd, in.cmd,
+                                           std::span(argument).first(in.in_size), out_space));
+  static_cast<void>(request.reply_struct<fuse_ioctl_out>());
+  return sizeof(fuse_ioctl_out) + out_bytes;
+}
+
+}  // namespace ouro::fs::operations

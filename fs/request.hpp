@@ -1,0 +1,87 @@
+// One request of the kernel in its preallocated slot: header and arguments as received, the place
+// for the reply, and the storage of the operation that answers it.
+//
+// Owned by its transport, which hands it to a RequestSink and takes it back with reply() or
+// drop(). Belongs to the transport's thread, but for the worker that runs a pooled one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+
+#include "fs/protocol.hpp"
+#include "loop/worker_pool.hpp"
+#include "passthrough/credentials.hpp"
+#include "passthrough/transfer_op.hpp"
+
+namespace ouro::fs {
+
+struct OpcodeRow;
+class Server;
+
+class Request : private passthrough::TransferOp::Listener, private loop::Job {
+ public:
+  [[nodiscard]] const fuse_in_header& header() const { return header_; }
+  // What follows the header, without extensions. May overlap payload(): read it before writing.
+  [[nodiscard]] std::span<const std::byte> arguments() const { return arguments_; }
+  // Where the data of the reply goes; page aligned, at least max_write bytes.
+  [[nodiscard]] std::span<std::byte> payload() { return payload_; }
+  // Who asked, with the extra group that the request carries, if any.
+  [[nodiscard]] passthrough::Caller caller() const;
+
+  // The reply as one struct, all zero. Overwrites the arguments.
+  template <typename T>
+  [[nodiscard]] T& reply_struct() {
+    static_assert(std::is_trivially_copyable_v<T>);
+    std::memset(payload_.data(), 0, sizeof(T));
+    return *reinterpret_cast<T*>(payload_.data());
+  }
+
+  // Sets what reply() sends: `payload_bytes` of payload(), or an error.
+  void succeed(std::size_t payload_bytes);
+  void fail(int errno_value);
+  [[nodiscard]] int error() const { return error_; }
+  [[nodiscard]] std::span<const std::byte> reply_payload() const {
+    return payload_.first(reply_bytes_);
+  }
+
+  [[nodiscard]] passthrough::TransferOp& transfer() { return transfer_; }
+  // Whose identity transfer() runs under, for as long as it runs.
+  [[nodiscard]] std::optional<passthrough::Credentials>& credentials() { return credentials_; }
+
+ protected:
+  explicit Request(std::span<std::byte> payload) : payload_(payload), transfer_(*this) {}
+  ~Request() = default;
+  // Takes in a message of the kernel. False if its header is not of a whole message.
+  [[nodiscard]] bool receive(std::span<const std::byte> message);
+
+ private:
+  friend class Server;
+
+  void transfer_done(loop::KernelResult result) override;
+  void run() override;
+  void done() override;
+
+  enum class Stage : std::uint8_t { kIdle, kParked, kDeferred, kWaiting, kTransfer, kPooled };
+
+  fuse_in_header header_{};
+  std::span<const std::byte> arguments_;
+  std::span<const std::byte> extensions_;
+  const std::span<std::byte> payload_;
+  int error_ = 0;
+  std::size_t reply_bytes_ = 0;
+
+  // The server's bookkeeping.
+  passthrough::TransferOp transfer_;
+  std::optional<passthrough::Credentials> credentials_;
+  Server* server_ = nullptr;
+  const OpcodeRow* row_ = nullptr;
+  Stage stage_ = Stage::kIdle;
+  Request* next_ = nullptr;         // on a FIFO of the server
+  Request* next_active_ = nullptr;  // in the server's list of requests in progress
+  Request* previous_active_ = nullptr;
+};
+
+}  // namespace ouro::fs

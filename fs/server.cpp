@@ -1,0 +1,251 @@
+#include "fs/server.hpp"
+
+#include <utility>
+
+#include "fs/operations.hpp"
+
+namespace ouro::fs {
+namespace {
+
+// What is done with an open file or directory, rather than with a name or a node.
+bool uses_handle(std::uint32_t opcode) {
+  switch (opcode) {
+    case FUSE_FLUSH:
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+    case FUSE_FSYNCDIR:
+    case FUSE_FALLOCATE:
+    case FUSE_LSEEK:
+    case FUSE_IOCTL:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tree& tree,
+               const Executors& executors, const Connection& connection, InterruptRelay& relay,
+               loop::LogSink log)
+    : context_(context),
+      transport_(transport),
+      executors_(executors),
+      operation_{tree, executors.metadata, connection},
+      relay_(relay),
+      log_(std::move(log)),
+      patience_(context, [this] { pool_deferred(); }),
+      pool_(context, kMaxWorkers),
+      posted_bh_(context, [this] { take_posted_interrupts(); }) {}
+
+void Server::drain() {
+  draining_ = true;
+  transport_.stop();
+}
+
+void Server::on_disconnect(Disconnect reason) {
+  disconnected_ = reason;
+  if (reason == Disconnect::kAborted) {
+    log_(loop::LogLevel::kWarning, "the connection was aborted");
+  }
+  drain();
+}
+
+// --- admission -----------------------------------------------------------------------------------
+
+void Server::on_request(Request& request) {
+  const fuse_in_header& header = request.header();
+  request.server_ = this;
+  request.row_ = find_opcode(header.opcode);
+  request.next_active_ = active_;
+  request.previous_active_ = nullptr;
+  if (active_ != nullptr) active_->previous_active_ = &request;
+  active_ = &request;
+  ++active_count_;
+  if (request.row_ == nullptr) return reply_error(request, ENOSYS);
+  ++counters_.requests_by_opcode[header.opcode];
+  if (request.arguments().size() < request.row_->min_argument_bytes) {
+    // What has no reply must not get one.
+    return request.row_->route == Route::kControl ? transport_.drop(request)
+                                                  : reply_error(request, EINVAL);
+  }
+  if (is_turned_away(request)) return reply_error(request, EACCES);
+  answer_early_interrupt(request);
+  admit(request);
+}
+
+bool Server::is_turned_away(const Request& request) const {
+  const auto& only_user = operation_.connection.only_user;
+  if (!only_user) return false;
+  const uid_t uid = request.header().uid;
+  // What was opened may be used, and is closed, by whoever holds it.
+  return uid != 0 && uid != *only_user && request.row_->route == Route::kWaits &&
+         !uses_handle(request.header().opcode);
+}
+
+void Server::on_finished(Request& request) {
+  Request* next = request.next_active_;
+  Request* previous = request.previous_active_;
+  (previous != nullptr ? previous->next_active_ : active_) = next;
+  if (next != nullptr) next->previous_active_ = previous;
+  request.stage_ = Request::Stage::kIdle;
+  --active_count_;
+  unpark();
+}
+
+void Server::admit(Request& request) {
+  switch (request.row_->route) {
+    case Route::kControl:
+      return control(request);
+    case Route::kAtOnce:
+      return run_handler(request);
+    case Route::kWaits:
+    case Route::kPool:
+    case Route::kData:
+      break;
+  }
+  if (transport_.free_slots() >= kReservedSlots && parked_.empty()) return start(request);
+  // The last slots are for requests that others depend on; this one waits until more are free.
+  ++counters_.parked;
+  request.stage_ = Request::Stage::kParked;
+  parked_.push(request);
+}
+
+void Server::unpark() {
+  while (!parked_.empty() && transport_.free_slots() + parked_.size() > kReservedSlots) {
+    start(*parked_.pop());
+  }
+}
+
+void Server::control(Request& request) {
+  switch (request.header().opcode) {
+    case FUSE_FORGET:
+      operations::forget(operation_, request);
+      break;
+    case FUSE_BATCH_FORGET:
+      operations::batch_forget(operation_, request);
+      break;
+    case FUSE_INTERRUPT: {
+      fuse_interrupt_in in;
+      std::memcpy(&in, request.arguments().data(), sizeof in);
+      interrupt(in.unique);
+      break;
+    }
+    default:  // DESTROY: the kernel waits for the reply before it takes the mount down
+      return reply(request, Reply(0));
+  }
+  transport_.drop(request);
+}
+
+// --- running -------------------------------------------------------------------------------------
+
+void Server::start(Request& request) {
+  switch (request.row_->route) {
+    case Route::kData:
+      return begin_data(request);
+    case Route::kPool:
+      return submit_to_pool(request);
+    default:
+      return waiting_ != nullptr ? defer(request) : run_waiting(request);
+  }
+}
+
+void Server::begin_data(Request& request) {
+  request.stage_ = Request::Stage::kTransfer;
+  const loop::Status begun = request.row_->begin(operation_, executors_.data, request);
+  if (!begun) reply_error(request, begun.error().value());
+}
+
+void Server::finish_transfer(Request& request, loop::KernelResult result) {
+  if (result < 0) return reply_error(request, static_cast<int>(-result));
+  switch (request.header().opcode) {
+    case FUSE_READ:
+      return reply(request, static_cast<std::size_t>(result));
+    case FUSE_WRITE:
+      request.reply_struct<fuse_write_out>().size = static_cast<std::uint32_t>(result);
+      return reply(request, sizeof(fuse_write_out));
+    default:
+      return reply(request, Reply(0));
+  }
+}
+
+void Server::run_waiting(Request& request) {
+  Request* next = &request;
+  // What was deferred during a wait runs here, one after another on this same stack frame.
+  while (next != nullptr) {
+    waiting_ = next;
+    wait_started_ns_ = 0;
+    next->stage_ = Request::Stage::kWaiting;
+    if (executors_.nested != nullptr) wait_started_ns_ = loop::monotonic_now_ns();
+    run_handler(*next);
+    waiting_ = nullptr;
+    next = deferred_.pop();
+  }
+  patience_.cancel();
+}
+
+void Server::run_handler(Request& request) {
+  reply(request, request.row_->handle(operation_, request));
+}
+
+void Server::defer(Request& request) {
+  ++counters_.deferred;
+  const std::int64_t patience_ends_ns = wait_started_ns_ + kPatienceNs;
+  if (loop::monotonic_now_ns() >= patience_ends_ns) return submit_to_pool(request);
+  request.stage_ = Request::Stage::kDeferred;
+  deferred_.push(request);
+  if (!patience_.armed()) patience_.arm_at(patience_ends_ns);
+}
+
+void Server::pool_deferred() {
+  if (waiting_ == nullptr) return;
+  const std::int64_t patience_ends_ns = wait_started_ns_ + kPatienceNs;
+  if (loop::monotonic_now_ns() < patience_ends_ns) {  // armed for an earlier wait
+    if (!deferred_.empty()) patience_.arm_at(patience_ends_ns);
+    return;
+  }
+  while (Request* request = deferred_.pop()) submit_to_pool(*request);
+}
+
+void Server::submit_to_pool(Request& request) {
+  ++counters_.pooled;
+  request.stage_ = Request::Stage::kPooled;
+  pool_.submit(request);
+}
+
+void Server::run_in_pool(Request& request) {
+  passthrough::InlineExecutor executor(executors_.metadata.identity());
+  OperationContext operation{operation_.tree, executor, operation_.connection};
+  const Reply result = request.row_->handle(operation, request);
+  result ? request.succeed(*result) : request.fail(result.error().value());
+}
+
+void Server::finish_pooled(Request& request) {
+  send(request);
+}
+
+// --- replies -------------------------------------------------------------------------------------
+
+void Server::reply(Request& request, const Reply& result) {
+  result ? request.succeed(*result) : request.fail(result.error().value());
+  send(request);
+}
+
+void Server::reply_error(Request& request, int errno_value) {
+  request.fail(errno_value);
+  send(request);
+}
+
+void Server::send(Request& request) {
+  request.stage_ = Request::Stage::kIdle;
+  transport_.reply(request);
+}
+
+void Server::on_reply_lost(Request& request) {
+  ++counters_.replies_lost;
+  if (request.error() == 0 && request.row_ != nullptr && request.row_->undo != nullptr) {
+    request.row_->undo(operation_, request);
+  }
+}
+
+}  // namespace ouro::fs

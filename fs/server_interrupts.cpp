@@ -1,0 +1,102 @@
+// INTERRUPT: finding the request it means, on whichever loop that is, and ending it early only
+// where the native file system would be ended too.
+#include <sys/types.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "fs/server.hpp"
+
+namespace ouro::fs {
+namespace {
+
+// Whether a fatal signal waits for the task. A regular file's system calls are not interruptible
+// natively: only a client that is being killed may see EINTR, and it will not see it either.
+bool is_being_killed(std::uint32_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  if (!status) return false;  // gone, or in a pid namespace that we do not see
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.rfind("SigPnd:", 0) != 0 && line.rfind("ShdPnd:", 0) != 0) continue;
+    const auto digits =
+        std::find_if(line.begin() + 7, line.end(), [](char c) { return c != ' ' && c != '\t'; });
+    std::uint64_t pending = 0;
+    std::from_chars(&*digits, line.data() + line.size(), pending, 16);
+    if ((pending >> (SIGKILL - 1) & 1) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Server::interrupt(std::uint64_t unique) {
+  ++counters_.interrupts;
+  if (interrupt_active(unique)) return;
+  relay_.relay_interrupt(*this, unique);
+}
+
+void Server::post_interrupt(std::uint64_t unique) {
+  {
+    const std::lock_guard lock(posted_mutex_);
+    posted_interrupts_.push_back(unique);
+  }
+  posted_bh_.schedule();
+}
+
+void Server::take_posted_interrupts() {
+  std::vector<std::uint64_t> posted;
+  {
+    const std::lock_guard lock(posted_mutex_);
+    posted.swap(posted_interrupts_);
+  }
+  for (const std::uint64_t unique : posted) (void)interrupt_active(unique);
+}
+
+bool Server::interrupt_active(std::uint64_t unique) {
+  for (Request* request = active_; request != nullptr; request = request->next_active_) {
+    if (request->header().unique != unique) continue;
+    interrupt_request(*request);
+    return true;
+  }
+  // Answered already, served by another loop, or not read yet: only in the last case will it
+  // come up again here. Unique ids are not reused, so what stays remembered does no harm.
+  early_interrupts_[next_early_++ % kEarlyInterrupts] = unique;
+  return false;
+}
+
+void Server::interrupt_request(Request& request) {
+  if (!is_being_killed(request.header().pid)) return;
+  ++counters_.interrupted;
+  switch (request.stage_) {
+    case Request::Stage::kParked:
+      if (parked_.remove(request)) reply_error(request, EINTR);
+      return;
+    case Request::Stage::kDeferred:
+      if (deferred_.remove(request)) reply_error(request, EINTR);
+      return;
+    case Request::Stage::kTransfer:
+      return request.transfer().abandon();
+    case Request::Stage::kWaiting:
+      if (executors_.nested != nullptr) executors_.nested->abandon_wait();
+      return;
+    case Request::Stage::kPooled:
+    case Request::Stage::kIdle:
+      return;  // a system call that runs, or a reply on its way
+  }
+}
+
+void Server::answer_early_interrupt(const Request& request) {
+  const std::uint64_t unique = request.header().unique;
+  auto* found = std::find(early_interrupts_.begin(), early_interrupts_.end(), unique);
+  if (unique == 0 || found == early_interrupts_.end()) return;
+  *found = 0;
+  // The interrupt came before its request. EAGAIN makes the kernel send it again; it looks for
+  // the original among the requests of the fd that the answer comes from, so it goes out here.
+  transport_.send_error(unique | wire::kInterruptBit, EAGAIN);
+}
+
+}  // namespace ouro::fs

@@ -1,0 +1,111 @@
+#include "fs/serving_loop.hpp"
+
+#include <liburing.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ouro::fs {
+namespace {
+
+// The operations that tell which executor was really at work.
+struct NamedOpcode {
+  unsigned opcode;
+  const char* name;
+};
+constexpr NamedOpcode kReported[] = {
+    {IORING_OP_READ, "read"},           {IORING_OP_WRITE, "write"},
+    {IORING_OP_FSYNC, "fsync"},         {IORING_OP_OPENAT2, "openat2"},
+    {IORING_OP_STATX, "statx"},         {IORING_OP_MKDIRAT, "mkdirat"},
+    {IORING_OP_UNLINKAT, "unlinkat"},   {IORING_OP_RENAMEAT, "renameat"},
+    {IORING_OP_LINKAT, "linkat"},       {IORING_OP_SYMLINKAT, "symlinkat"},
+    {IORING_OP_SETXATTR, "setxattr"},   {IORING_OP_GETXATTR, "getxattr"},
+    {IORING_OP_FALLOCATE, "fallocate"}, {IORING_OP_POLL_ADD, "poll_add"},
+};
+
+// However small writes are to be: the largest extended attribute (64 KiB) and list of names, and
+// the smallest buffer that the channel accepts (8 KiB), must fit.
+constexpr std::size_t kMinPayloadBytes = std::size_t{128} << 10;
+
+std::string describe(const Shared& shared) {
+  std::string text = "transport=dev backing=";
+  text += shared.backing == Backing::kRing ? "ring" : "inline";
+  text += shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
+  return text;
+}
+
+}  // namespace
+
+loop::Result<std::unique_ptr<ServingLoop>> ServingLoop::create(unsigned number, int channel_fd,
+                                                               const Shared& shared) {
+  OURO_TRY_ASSIGN(auto context, loop::AioContext::create());
+  DevTransport::Options options;
+  options.payload_bytes =
+      std::max<std::size_t>(shared.connection.negotiated.max_write_bytes, kMinPayloadBytes);
+  OURO_TRY_ASSIGN(auto transport, DevTransport::create(*context, channel_fd, options, shared.log));
+  return std::unique_ptr<ServingLoop>(
+      new ServingLoop(number, std::move(context), shared, std::move(transport)));
+}
+
+ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> context,
+                         const Shared& shared, std::unique_ptr<DevTransport> transport)
+    : number_(number),
+      context_(std::move(context)),
+      ring_(*context_, shared.identity),
+      inline_(shared.identity),
+      inline_data_(*context_, shared.identity),
+      transport_(std::move(transport)),
+      server_(*context_, *transport_, shared.tree, choose_executors(shared), shared.connection,
+              shared.relay, shared.log),
+      drain_(*context_, [this] { server_.drain(); }),
+      statistics_(*context_, [this] { log_statistics(); }),
+      log_(shared.log),
+      modes_(describe(shared)) {
+  if (shared.tracing == Tracing::kOn) {
+    tracer_ = std::make_unique<RequestTracer>(server_, shared.log);
+  }
+}
+
+Executors ServingLoop::choose_executors(const Shared& shared) {
+  const bool nested = shared.metadata == Metadata::kNested;
+  const bool on_ring = shared.backing == Backing::kRing;
+  return {nested ? static_cast<passthrough::Executor&>(ring_) : inline_,
+          on_ring ? static_cast<passthrough::AsyncExecutor&>(ring_) : inline_data_,
+          nested ? &ring_ : nullptr};
+}
+
+void ServingLoop::run() {
+  transport_->start(tracer_ ? static_cast<RequestSink&>(*tracer_) : server_);
+  while (!server_.finished()) context_->poll(loop::Blocking::kYes);
+}
+
+void ServingLoop::log_statistics() const {
+  const loop::LoopCounters& loop_counters = context_->counters();
+  const ServerCounters& served = server_.counters();
+  std::string line = "statistics: loop=" + std::to_string(number_) + " " + modes_;
+  const auto add = [&line](const std::string& name, std::uint64_t value) {
+    line += " " + name + "=" + std::to_string(value);
+  };
+  for (std::size_t opcode = 0; opcode < served.requests_by_opcode.size(); ++opcode) {
+    if (served.requests_by_opcode[opcode] == 0) continue;
+    add(std::string("request.") + find_opcode(static_cast<std::uint32_t>(opcode))->name,
+        served.requests_by_opcode[opcode]);
+  }
+  for (const NamedOpcode& reported : kReported) {
+    add(std::string("cqe.") + reported.name, loop_counters.cqes_by_opcode[reported.opcode]);
+  }
+  add("inline_data", loop_counters.inline_completions);
+  add("inline_calls", ring_.inline_calls() + inline_.inline_calls());
+  add("nested_waits", ring_.nested_waits());
+  add("deferred", served.deferred);
+  add("pooled", served.pooled);
+  add("parked", served.parked);
+  add("interrupts", served.interrupts);
+  add("interrupted", served.interrupted);
+  add("replies_lost", served.replies_lost);
+  add("iterations", loop_counters.iterations);
+  add("enters", context_->ring().enter_calls());
+  log_(loop::LogLevel::kInfo, line);
+}
+
+}  // namespace ouro::fs

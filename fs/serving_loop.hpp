@@ -1,0 +1,73 @@
+// Everything one loop needs to serve a channel, put together: context, executors, transport,
+// server. Created, run and destroyed in its own thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "fs/connection.hpp"
+#include "fs/dev_transport.hpp"
+#include "fs/request_tracer.hpp"
+#include "fs/server.hpp"
+#include "loop/aio_context.hpp"
+#include "passthrough/inline_executor.hpp"
+#include "passthrough/ring_executor.hpp"
+#include "passthrough/tree.hpp"
+
+namespace ouro::fs {
+
+enum class Backing : std::uint8_t { kRing, kInline };
+enum class Metadata : std::uint8_t { kInline, kNested };
+enum class Tracing : std::uint8_t { kOff, kOn };
+
+// What all loops of a mount share. Outlives them.
+struct Shared {
+  passthrough::Tree& tree;
+  const passthrough::ProcessIdentity& identity;
+  const Connection& connection;
+  InterruptRelay& relay;
+  Backing backing;
+  Metadata metadata;
+  Tracing tracing;
+  loop::LogSink log;
+};
+
+class ServingLoop {
+ public:
+  // `channel_fd` is borrowed. Errors: of the ring and of the slots' memory.
+  [[nodiscard]] static loop::Result<std::unique_ptr<ServingLoop>> create(unsigned number,
+                                                                         int channel_fd,
+                                                                         const Shared& shared);
+
+  // Serves until the file system is unmounted, the connection aborted, or the loop drained.
+  void run();
+  // Ends run() when the requests in progress are answered. Any thread.
+  void drain() { drain_.schedule(); }
+  // Logs what this loop has done so far. Any thread; the line comes from the loop's own.
+  void post_statistics() { statistics_.schedule(); }
+  // The same at once, in the loop's thread.
+  void log_statistics() const;
+
+  [[nodiscard]] loop::AioContext& context() { return *context_; }
+  [[nodiscard]] Server& server() { return server_; }
+
+ private:
+  ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> context, const Shared& shared,
+              std::unique_ptr<DevTransport> transport);
+  [[nodiscard]] Executors choose_executors(const Shared& shared);
+
+  const unsigned number_;
+  const std::unique_ptr<loop::AioContext> context_;
+  passthrough::RingExecutor ring_;
+  passthrough::InlineExecutor inline_;
+  passthrough::InlineAsyncExecutor inline_data_;
+  const std::unique_ptr<DevTransport> transport_;
+  Server server_;
+  std::unique_ptr<RequestTracer> tracer_;  // in front of server_; null: not wanted
+  loop::BottomHalf drain_;
+  loop::BottomHalf statistics_;
+  const loop::LogSink log_;
+  const std::string modes_;  // for the statistics
+};
+
+}  // namespace ouro::fs

@@ -1,0 +1,140 @@
+#include "fs/session.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "fs/handshake.hpp"
+
+namespace ouro::fs {
+
+loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels,
+                                                       passthrough::Tree& tree,
+                                                       const passthrough::ProcessIdentity& identity,
+                                                       const SessionOptions& options,
+                                                       loop::LogSink log) {
+  std::unique_ptr<Session> session(
+      new Session(std::move(channels), tree, identity, options, std::move(log)));
+  HandshakeOptions wanted;
+  wanted.max_write_bytes = options.max_write_bytes;
+  wanted.extra_flags = options.cache.init_flags;
+  OURO_TRY_ASSIGN(session->connection_.negotiated, handshake(session->channels_.front(), wanted));
+  OURO_TRY(session->start_loops());
+  return session;
+}
+
+Session::Session(std::vector<int> channels, passthrough::Tree& tree,
+                 const passthrough::ProcessIdentity& identity, const SessionOptions& options,
+                 loop::LogSink log)
+    : channels_(std::move(channels)),
+      connection_{options.cache, {}, options.only_user},
+      shared_{tree,
+              identity,
+              connection_,
+              *this,
+              options.backing,
+              options.metadata,
+              options.tracing,
+              std::move(log)},
+      loops_(channels_.size()) {}
+
+Session::~Session() {
+  enter(Phase::kStopping);
+  for (std::thread& thread : threads_) thread.join();
+}
+
+loop::Status Session::start_loops() {
+  try {
+    for (unsigned number = 1; number < channels_.size(); ++number) {
+      threads_.emplace_back([this, number] { loop_thread(number); });
+    }
+  } catch (const std::system_error& error) {
+    return loop::fail(error.code().value());
+  }
+  OURO_TRY_ASSIGN(loops_[0], ServingLoop::create(0, channels_[0], shared_));
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return reported_ == threads_.size(); });
+  if (start_error_ != 0) return loop::fail(start_error_);
+  serving_ = channels_.size();
+  return {};
+}
+
+void Session::loop_thread(unsigned number) {
+  auto created = ServingLoop::create(number, channels_[number], shared_);
+  {
+    std::unique_lock lock(mutex_);
+    ++reported_;
+    if (created) loops_[number] = std::move(*created);
+    if (!created) start_error_ = created.error().value();
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return phase_ != Phase::kStarting; });
+    if (phase_ == Phase::kStopping) {
+      loops_[number].reset();  // a context ends in its own thread
+      return;
+    }
+  }
+  serve(number);
+}
+
+loop::AioContext& Session::home() {
+  return loops_[0]->context();
+}
+
+std::optional<Disconnect> Session::run() {
+  enter(Phase::kServing);
+  serve(0);
+  return loops_[0]->server().disconnected();
+}
+
+void Session::serve(unsigned number) {
+  loops_[number]->run();
+  std::unique_lock lock(mutex_);
+  --serving_;
+  changed_.notify_all();
+  home().notify();
+  // No loop goes away while another may still relay an interrupt to it. The first one goes on
+  // with what else the program has put on it, signals above all.
+  while (serving_ != 0) {
+    if (number != 0) {
+      changed_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    home().poll(loop::Blocking::kYes);
+    lock.lock();
+  }
+  lock.unlock();
+  loops_[number]->log_statistics();
+  if (number == 0) return;
+  // drain() and post_statistics() may still come from the first loop.
+  lock.lock();
+  const std::unique_ptr<ServingLoop> ended = std::move(loops_[number]);
+  lock.unlock();
+}
+
+void Session::enter(Phase phase) {
+  const std::lock_guard lock(mutex_);
+  phase_ = phase;
+  changed_.notify_all();
+}
+
+void Session::drain() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& loop : loops_) {
+    if (loop) loop->drain();
+  }
+}
+
+void Session::post_statistics() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& loop : loops_) {
+    if (loop) loop->post_statistics();
+  }
+}
+
+void Session::relay_interrupt(const Server& from, std::uint64_t unique) {
+  for (const auto& loop : loops_) {
+    if (&loop->server() != &from) loop->server().post_interrupt(unique);
+  }
+}
+
+}  // namespace ouro::fs

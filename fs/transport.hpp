@@ -1,0 +1,49 @@
+// How requests enter and replies leave. DevTransport does it by the channel fd.
+// Everything in the home thread of the transport's context.
+#pragma once
+
+#include <cstdint>
+
+#include "fs/request.hpp"
+
+namespace ouro::fs {
+
+enum class Disconnect : std::uint8_t {
+  kUnmounted,  // ENODEV: the file system is gone
+  kAborted,    // ECONNABORTED: somebody aborted the connection
+  kFailed,     // the channel cannot be read any more
+};
+
+// Who serves the requests of a transport.
+class RequestSink {
+ public:
+  // A request has come. It ends with transport.reply() or transport.drop(), now or later.
+  virtual void on_request(Request& request) = 0;
+  // The reply did not reach the kernel (the request was aborted): what it granted is to be undone.
+  virtual void on_reply_lost(Request& request) = 0;
+  // `request` has ended. Its slot is free: a loop nested here may already use it anew.
+  virtual void on_finished(Request& request) = 0;
+  // There will be no more requests.
+  virtual void on_disconnect(Disconnect reason) = 0;
+
+ protected:
+  ~RequestSink() = default;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual void start(RequestSink& sink) = 0;
+  // Takes no more requests; those that are there can still be answered.
+  virtual void stop() = 0;
+  // Sends what request.succeed() or fail() has set.
+  virtual void reply(Request& request) = 0;
+  // Ends a request that has no reply.
+  virtual void drop(Request& request) = 0;
+  // Answers a request that holds no slot with an error.
+  virtual void send_error(std::uint64_t unique, int errno_value) = 0;
+  // Slots that are not in use.
+  [[nodiscard]] virtual std::size_t free_slots() const = 0;
+};
+
+}  // namespace ouro::fs
