@@ -1,0 +1,175 @@
+// ourofs SOURCE MOUNTPOINT: mounts a directory and serves it. The only place that knows all the
+// parts; each step either succeeds or says in one line why not, before anything is left behind.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "fs/protocol.hpp"
+#include "fs/session.hpp"
+#include "mount-helper/daemonize.hpp"
+#include "mount-helper/fd_limit.hpp"
+#include "mount-helper/log.hpp"
+#include "mount-helper/mount_point.hpp"
+#include "mount-helper/options.hpp"
+#include "mount-helper/session_options.hpp"
+#include "mount-helper/shutdown.hpp"
+#include "mount-helper/source_tree.hpp"
+#include "mount-helper/version.hpp"
+#include "passthrough/tree.hpp"
+
+namespace ouro::mount_helper {
+namespace {
+
+template <typename T>
+Outcome<T> or_give_up(loop::Result<T> result, const std::string& what) {
+  if (result) return std::move(*result);
+  return give_up(ExitCode::kSystem, what + ": " + errno_text(result.error().value()));
+}
+
+// Why a session cannot begin, with what usually helps.
+Failure session_failure(int errno_value) {
+  Failure failure{ExitCode::kMountFailed, "cannot serve the mount: " + errno_text(errno_value), {}};
+  if (errno_value == ENOSYS || errno_value == EPERM) {
+    failure.message = "io_uring is not available: " + errno_text(errno_value);
+    failure.hint = "see sysctl kernel.io_uring_disabled and the seccomp profile of a container";
+  } else if (errno_value == EPROTO) {
+    failure.message = "the kernel's FUSE protocol is older than 7.31";
+  }
+  return failure;
+}
+
+// One channel per loop: libfuse's own, and clones of it. Fewer if the kernel or the permissions of
+// /dev/fuse do not let us have them.
+Outcome<std::vector<loop::UniqueFd>> clone_channels(const MountPoint& mount_point, unsigned loops,
+                                                    Log& log) {
+  std::vector<loop::UniqueFd> clones;
+  while (clones.size() + 1 < loops) {
+    auto clone = clone_channel(mount_point.channel_fd());
+    if (!clone && clone.error() == loop::Errno(EMFILE)) {
+      return give_up(ExitCode::kSystem,
+                     "cannot open a channel for each of " + std::to_string(loops) +
+                         " loops: " + errno_text(EMFILE),
+                     "raise ulimit -n, or ask for fewer loops");
+    }
+    if (!clone) {
+      log.write(loop::LogLevel::kWarning,
+                "cannot clone the FUSE channel: " + errno_text(clone.error().value()) +
+                    "; serving with " + std::to_string(clones.size() + 1) + " loop(s)");
+      break;
+    }
+    clones.push_back(std::move(*clone));
+  }
+  return clones;
+}
+
+passthrough::Tree::Options tree_options(const Options& options, SourceTree::View view) {
+  passthrough::Tree::Options tree;
+  using passthrough::Submounts;
+  if (options.one_file_system) {
+    tree.submounts = Submounts::kStay;
+  } else if (view == SourceTree::View::kShared) {
+    tree.submounts = Submounts::kAvoidOwn;
+  }
+  if (options.writeback) tree.write_back = passthrough::WriteBack::kOn;
+  return tree;
+}
+
+Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, SourceTree& source) {
+  return or_give_up(
+      passthrough::Tree::create(std::move(source.root), tree_options(options, source.view)),
+      "cannot serve " + quoted(source.path));
+}
+
+std::string serving_line(const Options& options, const Places& places, std::size_t loops,
+                         const fs::Negotiated& negotiated) {
+  return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) +
+         " transport=dev backing=" + (options.backing == BackingMode::kRing ? "ring" : "inline") +
+         " metadata=" + (options.metadata == MetadataMode::kNested ? "nested" : "inline") +
+         " loops=" + std::to_string(loops) + " protocol=7." +
+         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
+}
+
+// Everything from the mount to the unmount.
+Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer& daemonizer,
+                        Log& log) {
+  auto identity = or_give_up(passthrough::ProcessIdentity::take(), "cannot take on an identity");
+  if (!identity) return tl::unexpected(identity.error());
+  // Opened before our mount covers it.
+  loop::UniqueFd covered(::open(places.mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  auto source = open_source_tree(
+      places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude);
+  if (!source) return tl::unexpected(source.error());
+  auto tree = open_tree(options, *source);
+  if (!tree) return tl::unexpected(tree.error());
+  auto mount_point = MountPoint::create(
+      {places.mountpoint, libfuse_options(options, places.source), options.mount_attributes});
+  if (!mount_point) return tl::unexpected(mount_point.error());
+  if (source->view == SourceTree::View::kShared) {
+    auto own = or_give_up(mount_at(places.mountpoint), "cannot identify the mount");
+    if (!own) return tl::unexpected(own.error());
+    (*tree)->set_own_mount({own->number, own->device, std::move(covered)});
+  }
+
+  const auto clones = clone_channels(**mount_point, options.loops, log);
+  if (!clones) return tl::unexpected(clones.error());
+  std::vector<int> channels{(*mount_point)->channel_fd()};
+  for (const loop::UniqueFd& clone : *clones) channels.push_back(clone.get());
+  auto session =
+      fs::Session::create(channels, **tree, *identity, session_options(options), log.sink());
+  if (!session) return tl::unexpected(session_failure(session.error().value()));
+  auto shutdown = or_give_up(
+      Shutdown::create(**session, **mount_point,
+                       options.foreground ? Hangup::kEndsMount : Hangup::kIsIgnored, log),
+      "cannot watch signals");
+  if (!shutdown) return tl::unexpected(shutdown.error());
+
+  daemonizer.ready();
+  if (!options.foreground) log.use_syslog();
+  log.write(loop::LogLevel::kInfo,
+            serving_line(options, places, channels.size(), (*session)->connection().negotiated));
+  const auto disconnected = (*session)->run();
+  const bool regular = !disconnected || *disconnected == fs::Disconnect::kUnmounted;
+  return regular ? ExitCode::kOk : ExitCode::kSystem;
+}
+
+Outcome<ExitCode> run(const CommandLine& command) {
+  if (command.action == Action::kShowHelp) {
+    std::fputs(help_text().c_str(), stdout);
+    return ExitCode::kOk;
+  }
+  if (command.action == Action::kShowVersion) {
+    std::fputs(version_text({fs::wire::kMajor, fs::wire::kMinor}).c_str(), stdout);
+    return ExitCode::kOk;
+  }
+  const Options& options = command.options;
+  const auto places = resolve_places(options.source, options.mountpoint);
+  if (!places) return tl::unexpected(places.error());
+  const auto limit = raise_fd_limit();
+  if (!limit) return tl::unexpected(limit.error());
+  block_signals();
+  auto daemonizer = Daemonizer::start(options.foreground ? Daemonizer::Mode::kForeground
+                                                         : Daemonizer::Mode::kBackground);
+  if (!daemonizer) return tl::unexpected(daemonizer.error());
+  Log log(options.log_level);
+  return serve(options, *places, *daemonizer, log);
+}
+
+int program(int argc, char** argv) {
+  forget_inheritance();
+  const auto command = parse_options(argc, argv);
+  const Outcome<ExitCode> outcome =
+      command ? run(*command) : Outcome<ExitCode>(tl::unexpected(command.error()));
+  if (outcome) return static_cast<int>(*outcome);
+  std::fprintf(stderr, "%s\n", render(outcome.error()).c_str());
+  return static_cast<int>(outcome.error().exit_code);
+}
+
+}  // namespace
+}  // namespace ouro::mount_helper
+
+int main(int argc, char** argv) {
+  return ouro::mount_helper::program(argc, argv);
+}

@@ -1,0 +1,40 @@
+// Which mount is which: names that stay true while others mount, move and unmount at the same path.
+// None of these calls sends a request to a FUSE server, so they are safe on one's own mount.
+// Plain functions, any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "loop/result.hpp"
+
+namespace ouro::mount_helper {
+
+struct MountId {
+  std::uint64_t unique = 0;  // never used again until reboot; 0: the kernel is older than 6.8
+  std::uint64_t number = 0;  // the first column of mountinfo; used again after an unmount
+  dev_t device = 0;          // st_dev of the mounted file system
+
+  friend bool operator==(const MountId&, const MountId&) = default;
+};
+
+// The topmost mount at `path`, which must be its root for the answer to be of use.
+[[nodiscard]] loop::Result<MountId> mount_at(const std::string& path);
+
+struct MountEntry {
+  std::string path;    // where it is mounted now
+  std::string type;    // "fuse.ourofs"
+  std::string source;  // the first word of /proc/mounts
+};
+
+// The line of `table` (the text of a mountinfo file) that describes the mount `id`.
+[[nodiscard]] std::optional<MountEntry> find_mount(std::string_view table, const MountId& id);
+
+// The same in this process's own table; nothing if it cannot be read.
+[[nodiscard]] std::optional<MountEntry> find_mount(const MountId& id);
+
+}  // namespace ouro::mount_helper

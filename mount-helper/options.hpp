@@ -1,0 +1,79 @@
+// The command line of ourofs as plain values: what was asked for, before any path is looked at.
+// parse_options() is the only way in; the words themselves live in option_table.cpp.
+// Used by main at start, single-threaded.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "loop/log.hpp"
+#include "mount-helper/failure.hpp"
+
+namespace ouro::mount_helper {
+
+// How long the kernel may trust what it was told; the timeouts below override a mode's own.
+enum class CacheMode : std::uint8_t { kNever, kMetadata, kAuto, kAlways };
+// Who moves the data of files: SQEs on the shared ring, or system calls of the loop's thread.
+enum class BackingMode : std::uint8_t { kRing, kInline };
+// How metadata waits: in the system call, or on the ring in a nested poll.
+enum class MetadataMode : std::uint8_t { kInline, kNested };
+
+inline constexpr unsigned kMaxLoops = 64;
+inline constexpr std::uint32_t kMinWriteBytes = 4096;
+inline constexpr std::uint32_t kMaxWriteBytes = 1U << 20U;  // max_pages_limit (256) pages
+
+// One per CPU that this process may run on, at most 4.
+[[nodiscard]] unsigned default_loops();
+
+struct Options {
+  std::string source;      // as given; see resolve_places()
+  std::string mountpoint;  // as given
+
+  bool foreground = false;  // also set by debug
+  bool debug = false;       // also sets log_level
+  loop::LogLevel log_level = loop::LogLevel::kInfo;
+
+  unsigned loops = default_loops();
+  CacheMode cache = CacheMode::kAuto;
+  std::optional<double> attr_timeout_s;  // unset: the cache mode decides
+  std::optional<double> entry_timeout_s;
+  std::optional<double> negative_timeout_s;
+  bool writeback = false;
+  bool direct_io = false;
+  BackingMode backing = BackingMode::kRing;
+  MetadataMode metadata = MetadataMode::kInline;
+  std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
+  bool one_file_system = false;
+
+  bool allow_other = false;
+  // The kernel lets everyone in; the session must turn away all but root and the mounting user.
+  bool allow_root = false;
+  bool default_permissions = false;  // forced by allow_other and allow_root
+
+  // Options that libfuse takes, in the order given: "ro", "fsname=a,b". Unescaped.
+  std::vector<std::string> mount_options;
+  // MOUNT_ATTR_* to set on the mount once it exists: libfuse 3.14 does not know these options.
+  std::uint64_t mount_attributes = 0;
+};
+
+enum class Action : std::uint8_t { kMount, kShowHelp, kShowVersion };
+
+struct CommandLine {
+  Action action = Action::kMount;
+  Options options;  // complete and consistent for kMount, otherwise not to be used
+};
+
+// Reads the whole command line. Every error is a usage error (exit code 1).
+[[nodiscard]] Outcome<CommandLine> parse_options(int argc, char** argv);
+
+// The options for libfuse: those given, and those that follow from `options` and from the
+// absolute path of the source (fsname, subtype, allow_other, default_permissions). Unescaped.
+[[nodiscard]] std::vector<std::string> libfuse_options(const Options& options,
+                                                       const std::string& absolute_source);
+
+// The text of --help, made from the option table; ends with a newline.
+[[nodiscard]] std::string help_text();
+
+}  // namespace ouro::mount_helper

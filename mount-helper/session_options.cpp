@@ -1,0 +1,62 @@
+#include "mount-helper/session_options.hpp"
+
+#include <unistd.h>
+
+#include "fs/protocol.hpp"
+
+namespace ouro::mount_helper {
+namespace {
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::uint64_t kDayNs = 86'400 * kSecondNs;
+
+// What a mode means before the single options have their say.
+fs::CachePolicy mode_policy(CacheMode mode) {
+  switch (mode) {
+    case CacheMode::kNever:  // every look goes to the source
+      return {0, 0, 0, FOPEN_DIRECT_IO, 0, 0};
+    case CacheMode::kMetadata:  // names and attributes change through this mount only
+      return {kDayNs, kDayNs, 0, FOPEN_DIRECT_IO, FOPEN_CACHE_DIR, 0};
+    case CacheMode::kAlways:  // so does data
+      return {kDayNs, kDayNs, kDayNs, FOPEN_KEEP_CACHE, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE, 0};
+    case CacheMode::kAuto:
+      break;
+  }
+  // Data is cached while a file is open and dropped when its size or mtime turns out to be new.
+  return {kSecondNs, kSecondNs, 0, 0, 0, FUSE_AUTO_INVAL_DATA};
+}
+
+void override_timeout(const std::optional<double>& seconds, std::uint64_t& timeout_ns) {
+  if (seconds) timeout_ns = static_cast<std::uint64_t>(*seconds * static_cast<double>(kSecondNs));
+}
+
+}  // namespace
+
+fs::CachePolicy cache_policy(const Options& options) {
+  fs::CachePolicy policy = mode_policy(options.cache);
+  override_timeout(options.attr_timeout_s, policy.attribute_timeout_ns);
+  override_timeout(options.entry_timeout_s, policy.entry_timeout_ns);
+  override_timeout(options.negative_timeout_s, policy.negative_timeout_ns);
+  if (options.direct_io) policy.file_open_flags = FOPEN_DIRECT_IO;
+  if (options.writeback) policy.init_flags |= FUSE_WRITEBACK_CACHE;
+  // The kernel may not run such writes side by side unless it is told that it may.
+  if ((policy.file_open_flags & FOPEN_DIRECT_IO) != 0) {
+    policy.file_open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+  }
+  return policy;
+}
+
+fs::SessionOptions session_options(const Options& options) {
+  fs::SessionOptions session;
+  session.cache = cache_policy(options);
+  session.max_write_bytes = options.max_write_bytes;
+  session.backing =
+      options.backing == BackingMode::kRing ? fs::Backing::kRing : fs::Backing::kInline;
+  session.metadata =
+      options.metadata == MetadataMode::kNested ? fs::Metadata::kNested : fs::Metadata::kInline;
+  if (options.log_level == loop::LogLevel::kDebug) session.tracing = fs::Tracing::kOn;
+  if (options.allow_root) session.only_user = ::getuid();
+  return session;
+}
+
+}  // namespace ouro::mount_helper

@@ -1,0 +1,25 @@
+#include "mount-helper/version.hpp"
+
+#include <sys/utsname.h>
+
+#include <regex>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace ouro::mount_helper {
+namespace {
+
+TEST(Version, NamesEverythingInvolved) {
+  utsname kernel{};
+  ASSERT_EQ(::uname(&kernel), 0);
+  const std::string text = version_text({7, 45});
+  EXPECT_TRUE(std::regex_search(text, std::regex("^ourofs [0-9]+\\.[0-9]+\\.[0-9]+\n"))) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("\nlibfuse 3\\.[0-9.]+\n"))) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("\nliburing [0-9]+\\.[0-9]+\n"))) << text;
+  EXPECT_NE(text.find("\nLinux " + std::string(kernel.release) + "\n"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("\nFUSE protocol 7.45\n")) << text;
+}
+
+}  // namespace
+}  // namespace ouro::mount_helper
