@@ -1,0 +1,104 @@
+// Native as the oracle, with random calls: runs ouro-differential on a mount and a native directory
+// that share a file system, in the modes that differ most, and proves each mode by its counters.
+// What differs is printed with the line that reproduces it. Between them the modes of a plain build
+// run 200 sequences of 200 calls; a build with a sanitizer runs fewer, being many times slower.
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include <gtest/gtest.h>
+
+#include "tests/integration/mode.hpp"
+#include "tests/integration/requirements.hpp"
+#include "tests/support/loop_image.hpp"
+
+namespace ouro::testing {
+namespace {
+
+constexpr auto kLimit = std::chrono::minutes(8);
+
+struct Campaign {
+  Mode mode = {};
+  std::string more = {};  // further mount options
+  unsigned seed = 0;
+  unsigned sequences = 0;
+};
+
+// Two directories alike, even in the offsets and limits of their file system.
+class Ground {
+ public:
+  Ground() {
+    auto made = LoopImage::create("ext4");
+    if (auto* image = std::get_if<std::unique_ptr<LoopImage>>(&made)) {
+      image_ = std::move(*image);
+    } else {
+      std::printf("not on a file system of its own: %s\n",
+                  std::get<LoopImage::Missing>(made).reason.c_str());
+      home_ = std::make_unique<TempDir>();
+    }
+    std::filesystem::create_directory(path() / "source");
+    std::filesystem::create_directory(path() / "native");
+  }
+  [[nodiscard]] std::filesystem::path path() const {
+    return image_ ? image_->path() : home_->path();
+  }
+
+ private:
+  std::unique_ptr<LoopImage> image_;
+  std::unique_ptr<TempDir> home_;
+};
+
+void compare_at_random(const Campaign& campaign) {
+  OURO_REQUIRE(has_root());
+  const Ground ground;
+  const std::string more = "allow_other,dev,suid" + campaign.more;
+  Mounted mounted({.options = campaign.mode.options(more), .source = ground.path() / "source"});
+  const Output output =
+      run_command({.arguments = {OURO_DIFFERENTIAL_PROGRAM, "--native", ground.path() / "native",
+                                 "--mount", mounted.path(), "--mount-source", mounted.source(),
+                                 "--seed", std::to_string(campaign.seed), "--sequences",
+                                 std::to_string(campaign.sequences), "--calls", "200", "--users",
+                                 "--known", OURO_KNOWN_DIFFERENCES}},
+                  kLimit);
+  EXPECT_EQ(output.exit, kExitOk) << output.text;
+  std::printf("%s", output.text.c_str());
+  const Statistics statistics = mounted.statistics();
+  for (const auto& complaint : disprove(campaign.mode, mounted, statistics, Work::kEverything)) {
+    ADD_FAILURE() << complaint;
+  }
+}
+
+constexpr Mode kDefault{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
+constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
+
+// The suite is in lower case since ctest is to call them differential.default and so on.
+#if !OURO_SANITIZED
+constexpr Mode kBackingInline{Who::kRoot, Backing::kInline, Metadata::kInline, 2};
+
+TEST(differential, default) {
+  compare_at_random({.mode = kDefault, .seed = 20'001, .sequences = 80});
+}
+TEST(differential, nested) {
+  compare_at_random({.mode = kNested, .seed = 20'002, .sequences = 50});
+}
+TEST(differential, backing_inline) {
+  compare_at_random({.mode = kBackingInline, .seed = 20'003, .sequences = 35});
+}
+TEST(differential, cache_never) {
+  compare_at_random({.mode = kDefault, .more = ",cache=never", .seed = 20'004, .sequences = 35});
+}
+#else
+TEST(differential, default) {
+  compare_at_random({.mode = kDefault, .seed = 20'005, .sequences = 10});
+}
+TEST(differential, nested) {
+  compare_at_random({.mode = kNested, .seed = 20'006, .sequences = 10});
+}
+#endif
+
+}  // namespace
+}  // namespace ouro::testing

@@ -1,0 +1,134 @@
+#include "tests/integration/mode.hpp"
+
+#include <initializer_list>
+
+namespace ouro::testing {
+namespace {
+
+// The completions by which metadata on the ring shows, and a request that must have caused them.
+struct Evidence {
+  const char* counter;
+  const char* request;
+};
+constexpr Evidence kMetadata[] = {
+    {"cqe.openat2", "request.LOOKUP"},     {"cqe.openat2", "request.OPEN"},
+    {"cqe.statx", "request.GETATTR"},      {"cqe.statx", "request.LOOKUP"},
+    {"cqe.mkdirat", "request.MKDIR"},      {"cqe.unlinkat", "request.UNLINK"},
+    {"cqe.unlinkat", "request.RMDIR"},     {"cqe.renameat", "request.RENAME"},
+    {"cqe.linkat", "request.LINK"},        {"cqe.symlinkat", "request.SYMLINK"},
+    {"cqe.setxattr", "request.SETXATTR"},  {"cqe.getxattr", "request.GETXATTR"},
+    {"cqe.fallocate", "request.FALLOCATE"}};
+
+class Jury {
+ public:
+  explicit Jury(const Statistics& statistics) : statistics_(statistics) {}
+
+  void require(bool holds, const std::string& claim) {
+    if (!holds) objections_.push_back("not so: " + claim + "; " + statistics_.text());
+  }
+  void requires_some(std::initializer_list<const char*> counters) {
+    for (const char* name : counters) require(statistics_[name] > 0, std::string(name) + " > 0");
+  }
+  void requires_none(std::initializer_list<const char*> counters) {
+    for (const char* name : counters) require(statistics_[name] == 0, std::string(name) + " == 0");
+  }
+  [[nodiscard]] std::vector<std::string> objections() && { return std::move(objections_); }
+
+ private:
+  const Statistics& statistics_;
+  std::vector<std::string> objections_;
+};
+
+void try_backing(Jury& jury, Backing backing, const Statistics& s) {
+  // Every reply is a WRITE of the ring in both modes. A request that is just being answered may be
+  // counted without its reply, and refusals of unknown opcodes (once each) the other way round.
+  constexpr std::uint64_t kSlack = 8;
+  const std::uint64_t data = s["request.READ"] + s["request.WRITE"] + s["request.FSYNC"];
+  const std::uint64_t replies = s.replied();
+  if (backing == Backing::kRing) {
+    jury.requires_none({"inline_data"});
+    jury.require(s["cqe.read"] >= s["request.READ"], "a READ each on the ring");
+    jury.require(s["cqe.fsync"] >= s["request.FSYNC"], "an FSYNC each on the ring");
+    jury.require(s["cqe.write"] + kSlack >= replies + s["request.WRITE"],
+                 "a WRITE each on the ring, beside the replies");
+  } else {
+    jury.requires_none({"cqe.read"});
+    jury.require(s["inline_data"] >= data, "a system call for each transfer");
+    jury.require(s["cqe.write"] <= replies + kSlack, "no WRITE on the ring but replies");
+  }
+}
+
+void try_metadata(Jury& jury, Metadata metadata, const Statistics& s) {
+  if (metadata == Metadata::kInline) {
+    jury.requires_none({"nested_waits", "cqe.openat2", "cqe.statx", "cqe.mkdirat", "cqe.unlinkat",
+                        "cqe.renameat", "cqe.linkat", "cqe.symlinkat", "cqe.setxattr",
+                        "cqe.getxattr", "cqe.fallocate"});
+    return;
+  }
+  jury.requires_some({"nested_waits"});
+  for (const Evidence& evidence : kMetadata) {
+    if (s[evidence.request] == 0) continue;
+    jury.require(s[evidence.counter] > 0,
+                 std::string(evidence.request) + " shows as " + evidence.counter);
+  }
+}
+
+}  // namespace
+
+std::string Mode::name() const {
+  std::string name = who == Who::kRoot ? "Root" : "User";
+  name += backing == Backing::kRing ? "Ring" : "Inline";
+  name += metadata == Metadata::kNested ? "Nested" : "Inline";
+  return name + "Loops" + std::to_string(loops);
+}
+
+std::vector<std::string> Mode::options(const std::string& more) const {
+  std::string words = backing == Backing::kRing ? "backing=ring" : "backing=inline";
+  words += metadata == Metadata::kNested ? ",metadata=nested" : ",metadata=inline";
+  words += ",loops=" + std::to_string(loops);
+  if (!more.empty()) words += "," + more;
+  return {"-o", words};
+}
+
+std::vector<Mode> all_modes() {
+#if OURO_SANITIZED
+  return {{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+          {Who::kRoot, Backing::kRing, Metadata::kNested, 2},
+          {Who::kPlainUser, Backing::kInline, Metadata::kNested, 1}};
+#else
+  std::vector<Mode> modes;
+  for (const Who who : {Who::kRoot, Who::kPlainUser}) {
+    for (const Backing backing : {Backing::kRing, Backing::kInline}) {
+      for (const Metadata metadata : {Metadata::kInline, Metadata::kNested}) {
+        for (const unsigned loops : {1U, 2U}) modes.push_back({who, backing, metadata, loops});
+      }
+    }
+  }
+  return modes;
+#endif
+}
+
+std::vector<std::string> disprove(const Mode& mode, const Mounted& mounted,
+                                  const Statistics& statistics, Work work) {
+  Jury jury(statistics);
+  jury.require(mounted.served("backing") == (mode.backing == Backing::kRing ? "ring" : "inline"),
+               "it says so of the backing");
+  jury.require(
+      mounted.served("metadata") == (mode.metadata == Metadata::kNested ? "nested" : "inline"),
+      "it says so of metadata");
+  jury.require(mounted.served("loops") == std::to_string(mode.loops), "it says so of the loops");
+  jury.require(statistics.loops() == mode.loops, "each loop reports");
+  try_backing(jury, mode.backing, statistics);
+  try_metadata(jury, mode.metadata, statistics);
+  if (work != Work::kAny) {
+    jury.requires_some({"request.READ", "request.FSYNC", "request.OPEN"});
+    jury.require(statistics["request.WRITE"] > 20, "enough WRITEs to tell them from replies");
+  }
+  if (work == Work::kEverything) {
+    jury.requires_some({"request.LOOKUP", "request.GETATTR", "request.MKDIR", "request.UNLINK",
+                        "request.RENAME", "request.LINK", "request.SYMLINK", "request.SETXATTR"});
+  }
+  return std::move(jury).objections();
+}
+
+}  // namespace ouro::testing
