@@ -17,7 +17,7 @@ static_assert(kHeadroomBytes % 8 == 0 && kHeadroomBytes <= kPageBytes);
 
 }  // namespace
 
-class DevTransport::Slot final : public Request, public loop::CqeHandler {
+class DevTransport::Slot final : public Request, public loop::Op {
  public:
   Slot(DevTransport& transport, std::span<std::byte> payload)
       : Request(payload), transport_(transport) {}
@@ -33,6 +33,18 @@ class DevTransport::Slot final : public Request, public loop::CqeHandler {
     std::byte* start = payload().data() - sizeof out;
     std::memcpy(start, &out, sizeof out);
     return {start, out.len};
+  }
+
+  // The reply goes out.
+  [[nodiscard]] std::uint8_t opcode() const override { return IORING_OP_WRITE; }
+  void prepare(io_uring_sqe& sqe) override {
+    const std::span<const std::byte> bytes = message();
+    ::io_uring_prep_write(&sqe, transport_.channel_fd_, bytes.data(),
+                          static_cast<unsigned>(bytes.size()), 0);
+  }
+  [[nodiscard]] loop::KernelResult call() override {
+    const std::span<const std::byte> bytes = message();
+    return loop::from_libc(::write(transport_.channel_fd_, bytes.data(), bytes.size()));
   }
 
  private:
@@ -156,16 +168,7 @@ void DevTransport::disconnect(Disconnect reason) {
 }
 
 void DevTransport::reply(Request& request) {
-  auto& slot = static_cast<Slot&>(request);
-  const std::span<const std::byte> message = slot.message();
-  context_.add_sqe(
-      [&](io_uring_sqe& sqe) {
-        sqe.opcode = IORING_OP_WRITE;
-        sqe.fd = channel_fd_;
-        sqe.addr = reinterpret_cast<std::uint64_t>(message.data());
-        sqe.len = static_cast<std::uint32_t>(message.size());
-      },
-      slot);
+  context_.start(static_cast<Slot&>(request));
 }
 
 void DevTransport::drop(Request& request) {
@@ -179,12 +182,10 @@ void DevTransport::send_error(std::uint64_t unique, int errno_value) {
 }
 
 void DevTransport::sent(Slot& slot, loop::KernelResult result) {
-  const std::span<const std::byte> message = slot.message();
   while (result == -EINTR || result == -EAGAIN || result == -ECANCELED || result == -ENOMEM) {
-    // The ring could not do it; the request must be answered all the same.
-    result = loop::from_libc(::write(channel_fd_, message.data(), message.size()));
+    result = slot.call();  // the ring could not do it; the request must be answered all the same
   }
-  if (result != static_cast<loop::KernelResult>(message.size())) {
+  if (result != static_cast<loop::KernelResult>(slot.message().size())) {
     sink_->on_reply_lost(slot);
     // ENOENT: the request was aborted. ENODEV, EPERM, ECONNABORTED: so was everything.
     if (result == -EINVAL) {

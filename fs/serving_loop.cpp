@@ -27,10 +27,12 @@ constexpr NamedOpcode kReported[] = {
 // the smallest buffer that the channel accepts (8 KiB), must fit.
 constexpr std::size_t kMinPayloadBytes = std::size_t{128} << 10;
 
-std::string describe(const Shared& shared) {
+// What is really at work: without io_uring everything is inline, whatever was asked for.
+std::string describe(const Shared& shared, bool has_ring) {
   std::string text = "transport=dev backing=";
-  text += shared.backing == Backing::kRing ? "ring" : "inline";
-  text += shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
+  text += has_ring && shared.backing == Backing::kRing ? "ring" : "inline";
+  text +=
+      has_ring && shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
   return text;
 }
 
@@ -38,7 +40,9 @@ std::string describe(const Shared& shared) {
 
 loop::Result<std::unique_ptr<ServingLoop>> ServingLoop::create(unsigned number, int channel_fd,
                                                                const Shared& shared) {
-  OURO_TRY_ASSIGN(auto context, loop::AioContext::create());
+  loop::AioOptions loop_options;
+  loop_options.log = shared.log;
+  OURO_TRY_ASSIGN(auto context, loop::AioContext::create(loop_options));
   DevTransport::Options options;
   options.payload_bytes =
       std::max<std::size_t>(shared.connection.negotiated.max_write_bytes, kMinPayloadBytes);
@@ -60,7 +64,7 @@ ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> cont
       drain_(*context_, [this] { server_.drain(); }),
       statistics_(*context_, [this] { log_statistics(); }),
       log_(shared.log),
-      modes_(describe(shared)) {
+      modes_(describe(shared, context_->has_io_uring())) {
   if (shared.tracing == Tracing::kOn) {
     tracer_ = std::make_unique<RequestTracer>(server_, shared.log);
   }
@@ -104,7 +108,7 @@ void ServingLoop::log_statistics() const {
   add("interrupted", served.interrupted);
   add("replies_lost", served.replies_lost);
   add("iterations", loop_counters.iterations);
-  add("enters", context_->ring().enter_calls());
+  add("enters", context_->has_io_uring() ? context_->ring().enter_calls() : 0);
   log_(loop::LogLevel::kInfo, line);
 }
 

@@ -1,101 +1,98 @@
+// One iteration, waiting and waking. SQEs and completions: aio_context_sqe.cpp; the beginning and
+// the end: aio_context_life.cpp.
 #include "loop/aio_context.hpp"
 
-#include <poll.h>
 #include <sched.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "loop/invariant.hpp"
-#include "loop/uring_fd_monitor.hpp"
 
 namespace ouro::loop {
+namespace {
 
-Result<std::unique_ptr<AioContext>> AioContext::create(const RingOptions& options) {
-  OURO_TRY_ASSIGN(auto ring, Ring::create(options));
-  OURO_TRY_ASSIGN(auto notifier, EventNotifier::create());
-  return std::unique_ptr<AioContext>(new AioContext(std::move(ring), std::move(notifier)));
+// The earlier of two time spans of which negative ones mean "for ever".
+std::int64_t earlier(std::int64_t a, std::int64_t b) {
+  if (a < 0) return b;
+  return b < 0 ? a : std::min(a, b);
 }
 
-AioContext::AioContext(std::unique_ptr<Ring> ring, EventNotifier notifier)
-    : ring_(std::move(ring)),
-      notifier_(std::move(notifier)),
-      monitor_(std::make_unique<UringFdMonitor>(*this)) {
-  set_fd_handler(notifier_.fd(), {[this] { notifier_.test_and_clear(); }, {}});
-}
-
-AioContext::~AioContext() {
-  invariant(in_home_thread() && depth_ == 0, "an AioContext is destroyed at home, outside poll()");
-  for (std::size_t fd = 0; fd < fd_handlers_.size(); ++fd) {
-    if (fd_handlers_[fd]) remove_fd_handler(static_cast<int>(fd));
-  }
-  const std::int64_t give_up_ns = monotonic_now_ns() + kDestroyTimeoutNs;
-  ++depth_;
-  while ((in_flight_ > 0 || !ready_.empty()) && monotonic_now_ns() < give_up_ns) {
-    dispatch_completions();
-    cancel_all();  // every time, because completions may have submitted more
-    enter(ready_.empty() ? kDestroyTurnNs : 0);
-    reap();
-  }
-  --depth_;
-  while (AioHandler* handler = ready_fds_.pop()) handler->queued_ = false;
-  free_retired();
-  invariant(in_flight_ == 0 && ready_.empty(),
-            "an AioContext was destroyed with requests that cannot be cancelled");
-}
-
-void AioContext::cancel_all() {
-  if (in_flight_ == 0) return;
-  io_uring_sqe& sqe = reserve_sqe();
-  sqe.opcode = IORING_OP_ASYNC_CANCEL;
-  sqe.flags = IOSQE_CQE_SKIP_SUCCESS;  // its own completion would end the wait
-  sqe.cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-}
-
-// --- one iteration -------------------------------------------------------------------------------
+}  // namespace
 
 bool AioContext::poll(Blocking blocking) {
   invariant(in_home_thread(), "AioContext::poll() was called outside its home thread");
   ++depth_;
   ++counters_.iterations;
+  fds_.apply_changes(*monitor_);
   wait(blocking == Blocking::kYes ? timeout_ns() : 0);
   bool progress = dispatch_completions();
   progress |= bottom_halves_.run();
-  progress |= dispatch_fds();
-  progress |= timers_.run_expired();
-  if (--depth_ == 0) free_retired();
+  progress |= fds_.dispatch(*monitor_, notifier_.fd());
+  for (TimerHeap& timers : timers_) progress |= timers.run_expired();
+  if (!progress) bottom_halves_.run_idle();
+  if (--depth_ == 0) fds_.free_removed();
   return progress;
 }
 
 std::int64_t AioContext::timeout_ns() const {
-  if (!ready_.empty() || !ready_fds_.empty() || bottom_halves_.pending()) return 0;
-  return timers_.timeout_ns();
+  if (!ready_.empty() || fds_.has_ready() || bottom_halves_.pending()) return 0;
+  std::int64_t timeout = bottom_halves_.idle_timeout_ns();
+  for (const TimerHeap& timers : timers_) timeout = earlier(timeout, timers.timeout_ns());
+  return timeout;
 }
 
 void AioContext::wait(std::int64_t timeout) {
-  if (timeout == 0) {
-    enter(0);
-    reap();
-    return;
+  if (timeout == 0) return monitor_->wait(0);
+  const std::int64_t began_ns = polling_.enabled() ? monotonic_now_ns() : 0;
+  const bool found = polling_.enabled() && spin(timeout);
+  if (!found) {
+    fds_.end_polling();
+    // Pairs with notify(): whoever stores notified_ before this line is seen by the check below,
+    // whoever stores it later sees notify_me_ and writes the eventfd.
+    notify_me_.fetch_add(1, std::memory_order_seq_cst);
+    if (fds_.has_pollable() && fds_.ask_pollable()) timeout = 0;  // between the last look and here
+    // What the wait returns says little: a signal can end it early, with the count of submitted
+    // SQEs. Only the lists tell whether there is something to do.
+    while (timeout != 0 && !notified_.load(std::memory_order_seq_cst)) {
+      monitor_->wait(timeout);
+      timeout = timeout_ns();
+    }
+    notify_me_.fetch_sub(1, std::memory_order_release);
   }
-  // Pairs with notify(): whoever stores notified_ before this line is seen by the check below,
-  // whoever stores it later sees notify_me_ and writes the eventfd.
-  notify_me_.fetch_add(1, std::memory_order_seq_cst);
-  // What enter() returns says little: a signal can end the wait early with the count of submitted
-  // SQEs. Only the lists tell whether there is something to do.
-  while (timeout != 0 && !notified_.load(std::memory_order_seq_cst)) {
-    enter(timeout);
-    reap();
-    timeout = timeout_ns();
+  if (polling_.enabled() && !notified_.load(std::memory_order_relaxed)) {
+    polling_.tune(monotonic_now_ns() - began_ns);
   }
-  notify_me_.fetch_sub(1, std::memory_order_release);
   if (notified_.exchange(false, std::memory_order_acq_rel)) {
-    enter(0);  // SQEs that were queued must not wait for the next iteration
-    reap();
+    monitor_->wait(0);  // SQEs that were queued must not wait for the next iteration
   }
 }
 
-void AioContext::enter(std::int64_t timeout) {
+// Looks for work in memory; true if the loop must not sleep.
+bool AioContext::spin(std::int64_t timeout) {
+  const bool worth_it = fds_.has_pollable() && polling_.current_ns() > 0 &&
+                        (monitor_->sees_fds_from_memory() || fds_.all_pollable());
+  if (!worth_it) return false;
+  monitor_->wait(0);  // what is queued goes out first
+  if (timeout_ns() == 0) return true;
+  const std::int64_t limit_ns = earlier(timeout, polling_.current_ns());
+  const std::int64_t end_ns = monotonic_now_ns() + limit_ns;
+  fds_.begin_polling();
+  do {
+    const bool found = fds_.ask_pollable() || (ring_ && ring_->needs_enter()) ||
+                       bottom_halves_.pending() || notified_.load(std::memory_order_relaxed);
+    if (!found) continue;
+    ++counters_.polled;
+    monitor_->wait(0);
+    // The ring had nothing but news for itself: no reason to stay awake.
+    return timeout_ns() == 0 || notified_.load(std::memory_order_relaxed);
+  } while (monotonic_now_ns() < end_ns);
+  return false;
+}
+
+void AioContext::enter_ring(std::int64_t timeout) {
   const KernelResult rc = ring_->enter(timeout);
   // Out of memory, or too many completions unreaped: nothing is lost, the SQEs stay queued. Let
   // others run before the next try.
@@ -103,149 +100,93 @@ void AioContext::enter(std::int64_t timeout) {
   if (out_of_resources) ::sched_yield();
   invariant(rc >= 0 || out_of_resources || rc == -EINTR || rc == -ETIME,
             "io_uring_enter() refused the context's ring, as it does after fork()");
-}
-
-void AioContext::reap() {
-  ring_->reap([this](std::uint64_t user_data, const io_uring_cqe& cqe) {
-    auto* handler = reinterpret_cast<CqeHandler*>(user_data);
-    if (handler == nullptr) return;  // a cancellation's own completion
-    --in_flight_;
-    ++counters_.cqes_by_opcode[handler->opcode_];
-    handler->cqe_ = {cqe.res, cqe.flags};
-    if (handler->phase_ == CqeHandler::Phase::kReap) {
-      handler->state_ = CqeHandler::State::kIdle;
-      handler->on_cqe(handler->cqe_);
-      return;
-    }
-    handler->state_ = CqeHandler::State::kReady;
-    ready_.push(*handler);
-  });
-}
-
-bool AioContext::dispatch_completions() {
-  bool progress = false;
-  // No more than there are now: a completion that queues the next one must not starve the rest.
-  for (auto left = ready_.size(); left > 0; --left) {
-    CqeHandler* handler = ready_.pop();
-    if (handler == nullptr) break;  // a nested loop has run the rest
-    handler->state_ = CqeHandler::State::kIdle;
-    const Cqe cqe = handler->cqe_;
-    handler->on_cqe(cqe);  // may destroy or resubmit the handler, or nest
-    progress = true;
-  }
-  return progress;
-}
-
-// --- SQEs ----------------------------------------------------------------------------------------
-
-io_uring_sqe& AioContext::reserve_sqe() {
-  invariant(in_home_thread(), "an SQE was added outside the context's home thread");
-  for (;;) {
-    if (io_uring_sqe* sqe = ring_->next_sqe()) return *sqe;
-    // Full: submit, and make room for completions (EBUSY). Reaping calls no user.
-    enter(0);
-    reap();
-  }
-}
-
-void AioContext::commit_sqe(io_uring_sqe& sqe, CqeHandler& handler) {
-  invariant(handler.state_ == CqeHandler::State::kIdle, "a CqeHandler was submitted twice");
-  sqe.user_data = reinterpret_cast<std::uint64_t>(&handler);
-  handler.opcode_ = sqe.opcode;
-  handler.state_ = CqeHandler::State::kInFlight;
-  ++in_flight_;
-}
-
-void AioContext::cancel(CqeHandler& handler) {
-  if (handler.state_ != CqeHandler::State::kInFlight) return;
-  io_uring_sqe& sqe = reserve_sqe();
-  sqe.opcode = IORING_OP_ASYNC_CANCEL;
-  sqe.addr = reinterpret_cast<std::uint64_t>(&handler);
-}
-
-void AioContext::complete(CqeHandler& handler, std::int32_t result) {
-  invariant(in_home_thread(), "a CqeHandler was completed outside the context's home thread");
-  invariant(handler.state_ == CqeHandler::State::kIdle, "a CqeHandler was completed twice");
-  handler.cqe_ = {result, 0};
-  handler.state_ = CqeHandler::State::kReady;
-  ++counters_.inline_completions;
-  ready_.push(handler);
-}
-
-void AioContext::submit() {
-  enter(0);
   reap();
+}
+
+bool AioContext::before_foreign_wait(std::int64_t timeout) {
+  if (!ring_) return timeout != 0;
+  enter_ring(0);
+  if (timeout == 0 || !ready_.empty() || fds_.has_ready()) return false;
+  ring_->set_wakeups(Ring::Wakeups::kOn);
+  return !ring_->needs_enter();
+}
+
+void AioContext::after_foreign_wait() {
+  if (!ring_) return;
+  ring_->set_wakeups(Ring::Wakeups::kOff);
+  if (ring_->needs_enter()) enter_ring(0);
+}
+
+void AioContext::clear_ring_wakeup() {
+  if (ring_wakeup_) ring_wakeup_->test_and_clear();
+}
+
+// --- driven by a foreign loop --------------------------------------------------------------------
+
+std::int64_t AioContext::foreign_prepare() {
+  invariant(in_home_thread(), "a foreign loop drives an AioContext in its home thread only");
+  fds_.apply_changes(*monitor_);
+  if (!std::exchange(foreign_waits_, true)) notify_me_.fetch_add(1, std::memory_order_seq_cst);
+  std::int64_t timeout = notified_.load(std::memory_order_seq_cst) ? 0 : timeout_ns();
+  if (!before_foreign_wait(timeout)) timeout = 0;
+  if (timeout == 0) (void)foreign_check();
+  return timeout;
+}
+
+bool AioContext::foreign_check() {
+  after_foreign_wait();
+  clear_ring_wakeup();
+  if (std::exchange(foreign_waits_, false)) notify_me_.fetch_sub(1, std::memory_order_release);
+  const bool notified = notified_.exchange(false, std::memory_order_acq_rel);
+  return notified || timeout_ns() == 0 || fds_.has_changes();
 }
 
 // --- file descriptors ----------------------------------------------------------------------------
 
 void AioContext::set_fd_handler(int fd, FdCallbacks callbacks) {
   invariant(fd >= 0, "an fd handler was set for no fd");
-  remove_fd_handler(fd);
-  if (!callbacks.on_readable && !callbacks.on_writable) return;
-  const auto index = static_cast<std::size_t>(fd);
-  if (index >= fd_handlers_.size()) fd_handlers_.resize(index + 1);
-  fd_handlers_[index] = monitor_->create_handler(fd, std::move(callbacks));
-  monitor_->arm(*fd_handlers_[index]);
+  fds_.set(fd, callbacks.empty() ? nullptr : monitor_->create_handler(fd, std::move(callbacks)));
+  in_home_thread() ? fds_.apply_changes(*monitor_) : notify();
 }
 
 void AioContext::remove_fd_handler(int fd) {
-  invariant(in_home_thread(), "an fd handler was changed outside the context's home thread");
-  const auto index = static_cast<std::size_t>(fd);
-  if (index >= fd_handlers_.size() || !fd_handlers_[index]) return;
-  AioHandler& handler = *fd_handlers_[index];
-  handler.removed_ = true;
-  retired_.push_back(std::move(fd_handlers_[index]));
-  monitor_->disarm(handler);
+  set_fd_handler(fd, {});
 }
 
-void AioContext::fd_ready(AioHandler& handler, std::uint32_t events) {
-  if (handler.removed_) return;
-  handler.ready_events_ |= events;
-  if (std::exchange(handler.queued_, true)) return;
-  ready_fds_.push(handler);
-}
+// --- calls and waking ----------------------------------------------------------------------------
 
-bool AioContext::dispatch_fds() {
-  bool progress = false;
-  for (auto left = ready_fds_.size(); left > 0; --left) {
-    AioHandler* handler = ready_fds_.pop();
-    if (handler == nullptr) break;  // a nested loop has run the rest
-    handler->queued_ = false;
-    if (handler->removed_) continue;
-    const bool own_notifier = handler->fd_ == notifier_.fd();
-    run_fd_callbacks(*handler);
-    progress |= !own_notifier;
-  }
-  return progress;
+void AioContext::post(std::function<void()> call) {
+  auto bh = std::make_unique<BottomHalf>(*this, std::move(call));
+  bh->fate_.store(BottomHalf::Fate::kFreedAfterRun, std::memory_order_relaxed);
+  bh.release()->schedule();  // the queue's from now on
 }
-
-void AioContext::run_fd_callbacks(AioHandler& handler) {
-  const std::uint32_t events = std::exchange(handler.ready_events_, 0);
-  // Armed before the callbacks run, because a loop nested in them must see what comes next.
-  if ((events & POLLNVAL) == 0) monitor_->arm(handler);
-  // The kernel reports POLLHUP and POLLERR whether asked for or not, and for ever: somebody must
-  // be told.
-  const auto& [on_readable, on_writable] = handler.callbacks_;
-  const std::uint32_t failed = POLLERR | POLLNVAL;
-  const std::uint32_t writable = POLLOUT | failed | (on_readable ? 0U : POLLHUP);
-  if (on_readable && (events & (POLLIN | POLLHUP | failed)) != 0) on_readable();
-  if (handler.removed_) return;
-  if (on_writable && (events & writable) != 0) on_writable();
-}
-
-void AioContext::free_retired() {
-  std::erase_if(retired_,
-                [](const auto& handler) { return handler->disarmed() && !handler->queued_; });
-}
-
-// --- waking --------------------------------------------------------------------------------------
 
 void AioContext::notify() {
   notified_.store(true, std::memory_order_seq_cst);
   if (notify_me_.load(std::memory_order_seq_cst) == 0) return;
   notify_writes_.fetch_add(1, std::memory_order_relaxed);
   notifier_.set();
+}
+
+// --- timers --------------------------------------------------------------------------------------
+
+TimerHeap& AioContext::timers(Clock clock) {
+  if (clock == Clock::kWall && !wall_clock_) watch_wall_clock();
+  return timers_[static_cast<std::size_t>(clock)];
+}
+
+// KERNEL(3.0): TFD_TIMER_CANCEL_ON_SET makes a timerfd readable when the wall clock is set, upon
+// which the timeout of the next wait is another one.
+void AioContext::watch_wall_clock() {
+  wall_clock_ = UniqueFd(::timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!wall_clock_) return;  // timers are then late by as much as the clock is set
+  const auto rearm = [this] {
+    constexpr itimerspec kNever = {{0, 0}, {std::numeric_limits<std::int32_t>::max(), 0}};
+    (void)::timerfd_settime(wall_clock_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &kNever,
+                            nullptr);
+  };
+  rearm();
+  set_fd_handler(wall_clock_.get(), {rearm, {}});
 }
 
 }  // namespace ouro::loop

@@ -1,8 +1,8 @@
 // The event loop of one thread: an io_uring, fd handlers, bottom halves and timers, after QEMU's
 // AioContext. Any component may put its own SQEs on the ring with add_sqe().
 //
-// Thread: belongs to its home thread, the one that created it. Only notify() and what is
-// documented as such (BottomHalf::schedule) may be called from others.
+// Thread: belongs to its home thread, the one that created it. From others may be called only
+// notify(), post(), set_fd_handler(), remove_fd_handler() and BottomHalf::schedule().
 //
 // Nesting: any callback may call poll() on its own context. Every list of pending work is a
 // member of the context and is popped one by one, so a nested loop finds what its parent has
@@ -12,17 +12,21 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <thread>
-#include <vector>
 
+#include "loop/aio_options.hpp"
 #include "loop/bottom_half_queue.hpp"
-#include "loop/cqe_handler.hpp"
+#include "loop/completion_fifo.hpp"
 #include "loop/event_notifier.hpp"
-#include "loop/fd_monitor.hpp"
-#include "loop/intrusive_fifo.hpp"
+#include "loop/fd_table.hpp"
+#include "loop/op.hpp"
 #include "loop/ring.hpp"
 #include "loop/timer.hpp"
+#include "loop/unique_fd.hpp"
 
 namespace ouro::loop {
 
@@ -34,28 +38,60 @@ struct LoopCounters {
   std::array<std::uint64_t, 256> cqes_by_opcode{};
   std::uint64_t inline_completions = 0;  // complete(), which is not the ring's work
   std::uint64_t iterations = 0;
+  std::uint64_t polled = 0;  // times that spinning found work
 };
 
 class AioContext {
  public:
-  // Errors as for Ring::create(), and EMFILE for the eventfd.
-  [[nodiscard]] static Result<std::unique_ptr<AioContext>> create(const RingOptions& options = {});
+  // Errors: EMFILE or ENFILE, ENOMEM; EINVAL for ring options that the kernel does not take; and
+  // those of Ring::create() where another context of the process has a ring already, or
+  // Backend::kUring was asked for.
+  [[nodiscard]] static Result<std::unique_ptr<AioContext>> create(const AioOptions& options = {});
   AioContext(const AioContext&) = delete;
   AioContext& operator=(const AioContext&) = delete;
-  // Cancels what is in flight, and delivers each completion (mostly -ECANCELED) before it returns.
-  // What the kernel cannot cancel within kDestroyTimeoutNs is a broken invariant of the owner.
+  // Ends what is in flight as AioOptions::on_destroy says. Requests that the kernel cannot cancel
+  // in time (a uring_cmd, I/O on a dead disk) are dropped, which is logged: their handlers are
+  // CqeHandler::State::kDropped, may be destroyed, and what their SQEs point to must stay.
   ~AioContext();
 
   // One iteration: submit, wait if `blocking` and nothing is due, reap, dispatch. Returns whether
   // anything was done for a user. A blocking call that returns false was woken by notify().
   bool poll(Blocking blocking);
 
+  // --- SQEs; only where has_io_uring() -----------------------------------------------------------
+
+  // Whether there is a ring: the same for every context of the process, but for RingUse::kNever.
+  [[nodiscard]] bool has_io_uring() const { return ring_ != nullptr; }
+  // Whether add_sqe() can be used with IORING_OP_*.
+  [[nodiscard]] bool supports(unsigned opcode) const { return ring_ && ring_->supports(opcode); }
+
   // Puts one SQE on the ring. `prep` is called at once with a cleared SQE and fills in everything
-  // but user_data; it must not call the context. `handler` must be idle; its on_cqe() runs in a
-  // later dispatch phase. Never fails: when the queue is full, queued SQEs are submitted first.
-  // The SQE reaches the kernel with the next poll(), nested or not, at the latest.
+  // but user_data; it must not call the context. `handler` must be idle or running; its on_cqe()
+  // runs in a later dispatch phase. Never fails: when the queue is full, queued SQEs are submitted
+  // first. Inside an iteration the SQE reaches the kernel with the next poll(), nested or not;
+  // outside of one it does at once, or at the end of a SubmitScope.
+  //
+  // With IOSQE_CQE_SKIP_SUCCESS use add_chain(), which knows when such a request has ended.
   template <typename Prep>
   void add_sqe(Prep&& prep, CqeHandler& handler);
+
+  // Starts an Op: as an SQE, or where the ring or the opcode is not there by its system call, here
+  // and now. on_cqe() comes later in both cases.
+  void start(Op& op);
+
+  // Puts linked SQEs on the ring, next to each other: each one starts when the one before it has
+  // succeeded. `prep(i, sqe)` is called for i = 0 ... handlers.size()-1 and may set
+  // IOSQE_IO_HARDLINK (the chain goes on after a failure) and IOSQE_CQE_SKIP_SUCCESS, but not on
+  // the last one.
+  //
+  // Every handler is called once, in order, when its request ends or because the chain broke
+  // (-ECANCELED), except those with IOSQE_CQE_SKIP_SUCCESS that succeeded: these are idle again,
+  // without a call, when a later one of the chain is told. (KERNEL: a failed request with that flag
+  // silences all behind it; the context tells them.)
+  // cancel() of any handler of a chain cancels the request that is running, and so the rest.
+  // At most RingOptions::sq_entries.
+  template <typename Prep>
+  void add_chain(std::span<CqeHandler* const> handlers, Prep&& prep);
 
   // Asks the kernel to cancel the request of `handler`. Its completion still comes, with
   // -ECANCELED, or with its own result if it was quicker. No-op unless it is in flight.
@@ -68,60 +104,115 @@ class AioContext {
   // Hands queued SQEs to the kernel now. poll() does this anyway.
   void submit();
 
+  // --- file descriptors, calls, waking: any thread
+  // -------------------------------------------------
+
   // Monitors `fd` (borrowed) with `callbacks`, replacing an earlier handler of the same fd. Without
-  // any callback it removes.
-  // Callbacks may replace or remove any handler, nest, and close the fd after removal.
+  // any callback it removes. Callbacks may replace or remove any handler, nest, and close the fd
+  // after removal. Removal in the home thread: no callback begins afterwards, and the kernel has
+  // let go of the file. From another thread: one that has begun goes on.
   void set_fd_handler(int fd, FdCallbacks callbacks);
   void remove_fd_handler(int fd);
 
-  // Makes a poll() that waits, or is about to wait, return. Any thread; async-signal-safe.
+  // Runs `call` once in the home thread, in one of the next iterations; calls of one thread stay in
+  // order. It is dropped if the context ends before.
+  void post(std::function<void()> call);
+
+  // Makes a poll() that waits, or is about to wait, return. Async-signal-safe.
   void notify();
 
+  // --- driven by a foreign loop (Drive::kForeign)
+  // -------------------------------------------------- Instead of poll(kYes): foreign_prepare(),
+  // wait for foreign_fds() at most that long, foreign_check(), and poll(kNo) if that says so or an
+  // fd is ready.
+
+  // Submits, and returns how many nanoseconds to sleep at most: negative for no limit, 0 for not
+  // at all, in which case foreign_check() need not be called.
+  [[nodiscard]] std::int64_t foreign_prepare();
+  // What to wait for; valid until the next callback or call.
+  [[nodiscard]] std::span<const pollfd> foreign_fds() { return monitor_->foreign_fds(); }
+  // After the wait: whether poll(kNo) has something to do.
+  [[nodiscard]] bool foreign_check();
+
+  // --- what it is
+  // ------------------------------------------------------------------------------------
+
   [[nodiscard]] bool in_home_thread() const { return std::this_thread::get_id() == home_; }
-  [[nodiscard]] bool supports(unsigned opcode) const { return ring_->supports(opcode); }
+  // There must be one.
   [[nodiscard]] Ring& ring() { return *ring_; }
+  [[nodiscard]] Backend backend() const { return backend_; }
   [[nodiscard]] const LoopCounters& counters() const { return counters_; }
   [[nodiscard]] unsigned depth() const { return depth_; }  // 1 inside an outermost poll()
-
   // Wake-ups that had to write the eventfd, because the loop was asleep.
   [[nodiscard]] std::uint64_t notify_writes() const { return notify_writes_.load(); }
+  // How long the loop spins at present before it sleeps.
+  [[nodiscard]] std::int64_t polling_ns() const { return polling_.current_ns(); }
 
-  // For BottomHalf, Timer and the fd monitor.
+  // --- for the parts of the loop
+  // ---------------------------------------------------------------------
+
   [[nodiscard]] BottomHalfQueue& bottom_halves() { return bottom_halves_; }
-  [[nodiscard]] TimerHeap& timers() { return timers_; }
-  void fd_ready(AioHandler& handler, std::uint32_t events);
+  [[nodiscard]] TimerHeap& timers(Clock clock);
+  [[nodiscard]] FdTable& fd_table() { return fds_; }
+  // Submits, waits as Ring::enter() does, and reaps.
+  void enter_ring(std::int64_t timeout_ns);
+  // Around a wait that is not the ring's own. Before it: submits; false if there is something to
+  // do, so that the wait must not be long. The fd becomes readable when the ring has something.
+  [[nodiscard]] int ring_wakeup_fd() const { return ring_wakeup_ ? ring_wakeup_->fd() : -1; }
+  [[nodiscard]] bool before_foreign_wait(std::int64_t timeout_ns);
+  void after_foreign_wait();
+  void clear_ring_wakeup();
 
  private:
-  static constexpr std::int64_t kDestroyTimeoutNs = 5'000'000'000;
+  friend class SubmitScope;
   static constexpr std::int64_t kDestroyTurnNs = 10'000'000;
 
-  AioContext(std::unique_ptr<Ring> ring, EventNotifier notifier);
+  AioContext(const AioOptions& options, std::unique_ptr<Ring> ring, EventNotifier notifier);
+  [[nodiscard]] Status choose_backend(const AioOptions& options);
 
   [[nodiscard]] io_uring_sqe& reserve_sqe();
+  void reserve_chain(std::size_t links);
   void commit_sqe(io_uring_sqe& sqe, CqeHandler& handler);
+  void commit_link(io_uring_sqe& sqe, std::span<CqeHandler* const> handlers, std::size_t at);
+  void submit_if_outside();
   void wait(std::int64_t timeout_ns);
-  void enter(std::int64_t timeout_ns);
+  [[nodiscard]] bool spin(std::int64_t timeout_ns);
+  void look_again();
   [[nodiscard]] std::int64_t timeout_ns() const;
   void reap();
+  void take_cqe(CqeHandler& handler, const Cqe& cqe);
+  void take_link(CqeHandler& handler, const Cqe& cqe);
+  void break_chain(CqeHandler& handler);
+  void deliver(CqeHandler& handler, const Cqe& cqe);
+  void end_flight(CqeHandler& handler);
   void cancel_all();
+  void finish_requests();
+  void drop_requests();
   bool dispatch_completions();
-  bool dispatch_fds();
-  void run_fd_callbacks(AioHandler& handler);
-  void free_retired();
+  void run_handler(CqeHandler& handler, const Cqe& cqe);
+  void watch_wall_clock();
 
   const std::thread::id home_ = std::this_thread::get_id();
-  const std::unique_ptr<Ring> ring_;
+  const LogSink log_;
+  const OnDestroy on_destroy_;
+  const std::int64_t destroy_timeout_ns_;
+  std::unique_ptr<ContextFate> fate_ = std::make_unique<ContextFate>();
+  const std::unique_ptr<Ring> ring_;  // null: there is none
+  std::optional<EventNotifier> ring_wakeup_;
   const EventNotifier notifier_;
-  const std::unique_ptr<FdMonitor> monitor_;
+  Backend backend_ = Backend::kUring;
+  std::unique_ptr<FdMonitor> monitor_;
 
   unsigned depth_ = 0;
+  unsigned submit_scopes_ = 0;
   std::uint64_t in_flight_ = 0;
-  IntrusiveFifo<CqeHandler, &CqeHandler::next_> ready_;
-  IntrusiveFifo<AioHandler, &AioHandler::next_> ready_fds_;
+  CompletionFifo ready_;
+  FdTable fds_;
   BottomHalfQueue bottom_halves_;
-  TimerHeap timers_;
-  std::vector<std::unique_ptr<AioHandler>> fd_handlers_;  // indexed by fd
-  std::vector<std::unique_ptr<AioHandler>> retired_;      // removed, may still be referred to
+  std::array<TimerHeap, kClocks> timers_ = {TimerHeap(Clock::kMonotonic), TimerHeap(Clock::kWall)};
+  UniqueFd wall_clock_;  // becomes readable when the wall clock is set
+  AdaptivePolling polling_;
+  bool foreign_waits_ = false;
 
   std::atomic<unsigned> notify_me_ = 0;  // poll() calls between "about to sleep" and "woke"
   std::atomic<bool> notified_ = false;
@@ -129,11 +220,39 @@ class AioContext {
   LoopCounters counters_;
 };
 
+// Gathers the SQEs that are added outside an iteration while it lives, for one submission at its
+// end. Home thread; may be nested.
+class SubmitScope {
+ public:
+  explicit SubmitScope(AioContext& context) : context_(context) { ++context_.submit_scopes_; }
+  SubmitScope(const SubmitScope&) = delete;
+  SubmitScope& operator=(const SubmitScope&) = delete;
+  ~SubmitScope() {
+    --context_.submit_scopes_;
+    context_.submit_if_outside();
+  }
+
+ private:
+  AioContext& context_;
+};
+
 template <typename Prep>
 void AioContext::add_sqe(Prep&& prep, CqeHandler& handler) {
   io_uring_sqe& sqe = reserve_sqe();
   prep(sqe);
   commit_sqe(sqe, handler);
+  submit_if_outside();
+}
+
+template <typename Prep>
+void AioContext::add_chain(std::span<CqeHandler* const> handlers, Prep&& prep) {
+  reserve_chain(handlers.size());
+  for (std::size_t i = 0; i < handlers.size(); ++i) {
+    io_uring_sqe& sqe = reserve_sqe();
+    prep(i, sqe);
+    commit_link(sqe, handlers, i);
+  }
+  submit_if_outside();
 }
 
 }  // namespace ouro::loop

@@ -1,8 +1,9 @@
-// The bottom halves of one context: a lock-free list that any thread pushes to, and the FIFO of
-// those whose turn has come. The FIFO is a member, so a nested loop goes on where its parent was.
+// The bottom halves of one context: a lock-free list that any thread pushes to, and the FIFOs of
+// those whose turn has come. These are members, so a nested loop goes on where its parent was.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include "loop/bottom_half.hpp"
 #include "loop/intrusive_fifo.hpp"
@@ -11,22 +12,40 @@ namespace ouro::loop {
 
 class BottomHalfQueue {
  public:
+  BottomHalfQueue() = default;
+  BottomHalfQueue(const BottomHalfQueue&) = delete;
+  BottomHalfQueue& operator=(const BottomHalfQueue&) = delete;
+  // Frees those that were left to it, without running them.
+  ~BottomHalfQueue();
+
   // Links `bh` unless it is linked already. Any thread.
   void push(BottomHalf& bh);
-  // Unlinks `bh`. Home thread.
+
+  // The rest: home thread.
+
+  // Unlinks `bh`.
   void forget(BottomHalf& bh);
-  // Runs what was pushed before this call, oldest first; true if any ran. Home thread.
+  // Runs what was pushed before this call, oldest first; true if any ran.
   bool run();
-  // Whether run() would find something. Home thread.
+  // Whether run() would find something.
   [[nodiscard]] bool pending() const {
     return !due_.empty() || pushed_.load(std::memory_order_acquire) != nullptr;
   }
+  // Runs the idle ones, if that is due.
+  void run_idle();
+  // Nanoseconds until that, negative if there are none.
+  [[nodiscard]] std::int64_t idle_timeout_ns() const;
 
  private:
+  using Fifo = IntrusiveFifo<BottomHalf, &BottomHalf::next_>;
+
   void take_pushed();
+  bool run_one(BottomHalf& bh);
 
   std::atomic<BottomHalf*> pushed_ = nullptr;  // newest first
-  IntrusiveFifo<BottomHalf, &BottomHalf::next_> due_;
+  Fifo due_;
+  Fifo idle_;
+  std::int64_t next_idle_ns_ = 0;
 };
 
 }  // namespace ouro::loop

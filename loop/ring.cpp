@@ -30,32 +30,64 @@ constexpr std::array<unsigned, 4> kSetupFlags = {
 constexpr unsigned kNeededFeatures =
     IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE;
 
+// What a restricted ring must be able to do besides the user's own.
+constexpr std::array<std::uint8_t, 2> kLoopOpcodes = {IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
+constexpr std::array<std::uint8_t, 8> kLoopRegistrations = {
+    IORING_REGISTER_PROBE,         IORING_REGISTER_ENABLE_RINGS,     IORING_REGISTER_PERSONALITY,
+    IORING_UNREGISTER_PERSONALITY, IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_EVENTFD,
+    IORING_REGISTER_RING_FDS,      IORING_UNREGISTER_RING_FDS,
+};
+
+// For what Debian's build of liburing 2.3 declares and does not export.
+KernelResult register_call(int ring_fd, unsigned opcode, const void* argument, std::size_t count) {
+  return from_libc(
+      ::syscall(__NR_io_uring_register, ring_fd, opcode, argument, static_cast<unsigned>(count)));
+}
+
+io_uring_restriction restriction(unsigned kind, std::uint8_t value) {
+  io_uring_restriction entry{};
+  entry.opcode = static_cast<__u16>(kind);
+  entry.sqe_op = value;  // in a union with what the other kinds hold
+  return entry;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Ring>> Ring::create(const RingOptions& options) {
-  std::unique_ptr<Ring> ring(new Ring);
+  std::unique_ptr<Ring> ring(new Ring(options.faults));
   OURO_TRY(ring->set_up(options));
   return ring;
 }
 
+KernelResult Ring::init(const RingOptions& options, unsigned flags) {
+  io_uring_params params{};
+  params.flags = flags;
+  if (options.sqe128) params.flags |= IORING_SETUP_SQE128;
+  if (options.cqe32) params.flags |= IORING_SETUP_CQE32;
+  if (!options.allowed_opcodes.empty()) params.flags |= IORING_SETUP_R_DISABLED;
+  params.cq_entries = options.cq_entries;
+  return kernel_call(
+      [&] { return ::io_uring_queue_init_params(options.sq_entries, &ring_, &params); });
+}
+
 Status Ring::set_up(const RingOptions& options) {
-  int rc = -EINVAL;
+  KernelResult rc = -EINVAL;
   for (const unsigned flags : kSetupFlags) {
-    io_uring_params params{};
-    params.flags = flags;
-    params.cq_entries = options.cq_entries;
-    rc = ::io_uring_queue_init_params(options.sq_entries, &ring_, &params);
+    rc = init(options, flags);
     if (rc != -EINVAL) break;
   }
-  if (rc < 0) return fail(-rc);
+  OURO_TRY(to_status(rc));
   initialised_ = true;
   if ((ring_.features & kNeededFeatures) != kNeededFeatures) return fail(ENOSYS);
 
   probe_opcodes();
+  if (!options.allowed_opcodes.empty()) OURO_TRY(restrict_to(options.allowed_opcodes));
   unsigned workers[2] = {options.max_io_workers, 0};  // bounded, unbounded (0: as it is)
   // Best effort, as is the registered ring fd: without them the loop is slower, not wrong.
-  (void)::io_uring_register_iowq_max_workers(&ring_, workers);
-  if (::io_uring_register_ring_fd(&ring_) == 1) enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+  (void)kernel_call([&] { return ::io_uring_register_iowq_max_workers(&ring_, workers); });
+  if (kernel_call([&] { return ::io_uring_register_ring_fd(&ring_); }) == 1) {
+    enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+  }
   if ((ring_.features & abi::kFeatNoIowait) != 0) enter_flags_ |= abi::kEnterNoIowait;
   return {};
 }
@@ -64,13 +96,35 @@ Ring::~Ring() {
   if (initialised_) ::io_uring_queue_exit(&ring_);
 }
 
+Status Ring::restrict_to(const std::vector<std::uint8_t>& opcodes) {
+  std::bitset<256> wanted;
+  for (const std::uint8_t opcode : opcodes) wanted.set(opcode);
+  for (const std::uint8_t opcode : kLoopOpcodes) wanted.set(opcode);
+  opcodes_ &= wanted;
+  std::vector<io_uring_restriction> entries;
+  for (unsigned opcode = 0; opcode < opcodes_.size(); ++opcode) {
+    if (!opcodes_.test(opcode)) continue;
+    entries.push_back(restriction(IORING_RESTRICTION_SQE_OP, static_cast<std::uint8_t>(opcode)));
+  }
+  for (const std::uint8_t registration : kLoopRegistrations) {
+    entries.push_back(restriction(IORING_RESTRICTION_REGISTER_OP, registration));
+  }
+  entries.push_back(restriction(IORING_RESTRICTION_SQE_FLAGS_ALLOWED, 0xff));
+  OURO_TRY(to_status(kernel_call([&] {
+    return register_call(ring_.ring_fd, IORING_REGISTER_RESTRICTIONS, entries.data(),
+                         entries.size());
+  })));
+  return to_status(kernel_call(
+      [&] { return register_call(ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0); }));
+}
+
 void Ring::probe_opcodes() {
   // A probe of our own size: liburing 2.3 asks for the operations that it knows, and no newer one.
   alignas(io_uring_probe)
       std::array<std::byte, sizeof(io_uring_probe) + 256 * sizeof(io_uring_probe_op)>
           storage{};
   auto* probe = reinterpret_cast<io_uring_probe*>(storage.data());
-  if (::io_uring_register_probe(&ring_, probe, 256) < 0) return;
+  if (kernel_call([&] { return ::io_uring_register_probe(&ring_, probe, 256); }) < 0) return;
   for (unsigned i = 0; i < probe->ops_len; ++i) {
     io_uring_probe_op op;
     std::memcpy(&op, storage.data() + sizeof(io_uring_probe) + i * sizeof op, sizeof op);
@@ -80,7 +134,9 @@ void Ring::probe_opcodes() {
 
 io_uring_sqe* Ring::next_sqe() {
   io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
-  if (sqe != nullptr) std::memset(sqe, 0, sizeof *sqe);
+  if (sqe == nullptr) return nullptr;
+  std::memset(sqe, 0, sizeof *sqe);
+  if ((ring_.flags & IORING_SETUP_SQE128) != 0) std::memset(sqe + 1, 0, sizeof *sqe);
   return sqe;
 }
 
@@ -97,15 +153,9 @@ unsigned Ring::flush_sq() {
   return sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
 }
 
-bool Ring::kernel_has_events() const {
-  const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
-  return (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
-}
-
 KernelResult Ring::enter(std::int64_t timeout_ns) {
   const unsigned to_submit = flush_sq();
-  const bool has_cqe = *ring_.cq.khead != io_uring_smp_load_acquire(ring_.cq.ktail);
-  const bool waits = timeout_ns != 0 && !has_cqe;
+  const bool waits = timeout_ns != 0 && !has_cqe();
   if (to_submit == 0 && !waits && !kernel_has_events()) return 0;
 
   __kernel_timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
@@ -114,9 +164,11 @@ KernelResult Ring::enter(std::int64_t timeout_ns) {
   if (timeout_ns > 0) arg.ts = reinterpret_cast<std::uint64_t>(&timeout);
   ++enter_calls_;
   const int fd = ring_.enter_ring_fd;
-  return from_libc(::syscall(__NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
-                             enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg,
-                             sizeof arg));
+  return kernel_call([&] {
+    return from_libc(::syscall(__NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
+                               enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg,
+                               sizeof arg));
+  });
 }
 
 KernelResult Ring::submit_all() {
@@ -126,9 +178,20 @@ KernelResult Ring::submit_all() {
   return 0;
 }
 
+Status Ring::register_wakeup_fd(int eventfd) {
+  OURO_TRY(to_status(kernel_call([&] { return ::io_uring_register_eventfd(&ring_, eventfd); })));
+  has_wakeup_fd_ = true;
+  set_wakeups(Wakeups::kOff);
+  return {};
+}
+
+void Ring::set_wakeups(Wakeups wanted) {
+  if (has_wakeup_fd_) (void)::io_uring_cq_eventfd_toggle(&ring_, wanted == Wakeups::kOn);
+}
+
 Result<std::uint16_t> Ring::register_personality() {
-  const int id = ::io_uring_register_personality(&ring_);
-  if (id < 0) return fail(-id);
+  OURO_TRY_ASSIGN(const std::int64_t id,
+                  to_result(kernel_call([&] { return ::io_uring_register_personality(&ring_); })));
   return static_cast<std::uint16_t>(id);
 }
 

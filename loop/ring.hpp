@@ -10,23 +10,18 @@
 #include <bitset>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <vector>
 
+#include "loop/cqe_handler.hpp"
 #include "loop/result.hpp"
+#include "loop/ring_options.hpp"
 
 namespace ouro::loop {
 
-struct RingOptions {
-  unsigned sq_entries = 256;
-  unsigned cq_entries = 4096;
-  // Upper bound of kernel workers for file I/O that cannot complete inline. A hung operation
-  // occupies one, so the kernel's default (4 per CPU) would let a few starve all others.
-  unsigned max_io_workers = 64;
-};
-
 class Ring {
  public:
-  // Errors: ENOSYS, EPERM (sysctl kernel.io_uring_disabled, seccomp), ENOMEM, EMFILE.
+  // Errors: ENOSYS, EPERM (sysctl kernel.io_uring_disabled, seccomp), ENOMEM, EMFILE, and EINVAL
+  // for options that no kernel or not this one takes.
   [[nodiscard]] static Result<std::unique_ptr<Ring>> create(const RingOptions& options);
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
@@ -34,6 +29,9 @@ class Ring {
 
   // A cleared SQE, or nullptr while the submission queue is full.
   [[nodiscard]] io_uring_sqe* next_sqe();
+  // How many SQEs next_sqe() has before a submission.
+  [[nodiscard]] unsigned sq_space() const { return ::io_uring_sq_space_left(&ring_); }
+  [[nodiscard]] unsigned sq_entries() const { return ring_.sq.ring_entries; }
 
   // Hands queued SQEs to the kernel and waits until a CQE is there or `timeout_ns` has passed
   // (0: does not wait, negative: no limit). Skips the system call when there is nothing to do.
@@ -43,11 +41,27 @@ class Ring {
   // Hands over every queued SQE without waiting. Errors as for enter().
   KernelResult submit_all();
 
+  // Whether enter(0) and reap() would find something to do. No system call.
+  [[nodiscard]] bool needs_enter() const {
+    return has_cqe() || kernel_has_events() ||
+           ring_.sq.sqe_tail != io_uring_smp_load_acquire(ring_.sq.khead);
+  }
+
   // Calls `take(user_data, cqe)` for every CQE there is, oldest first, each copied out of the
   // queue before the call. Returns how many.
   template <typename Take>
   unsigned reap(Take&& take);
 
+  // Makes `eventfd` readable whenever there is something to reap, while set_wakeups() is on.
+  //
+  // KERNEL: with DEFER_TASKRUN the ring's own fd is no way to wait for completions: an epoll on it
+  // is not woken by work that has not run yet (6.18). A registered eventfd is.
+  // Errors: EBUSY if there is one already.
+  [[nodiscard]] Status register_wakeup_fd(int eventfd);
+  enum class Wakeups : std::uint8_t { kOff, kOn };
+  void set_wakeups(Wakeups wanted);
+
+  // Whether the kernel has the operation and the options allow it.
   [[nodiscard]] bool supports(unsigned opcode) const { return opcodes_.test(opcode); }
   [[nodiscard]] unsigned setup_flags() const { return ring_.flags; }
   [[nodiscard]] unsigned features() const { return ring_.features; }
@@ -60,28 +74,50 @@ class Ring {
   void unregister_personality(std::uint16_t personality);
 
  private:
-  Ring() = default;
+  explicit Ring(KernelFaults* faults) : faults_(faults) {}
   [[nodiscard]] Status set_up(const RingOptions& options);
+  [[nodiscard]] KernelResult init(const RingOptions& options, unsigned flags);
+  [[nodiscard]] Status restrict_to(const std::vector<std::uint8_t>& opcodes);
   void probe_opcodes();
   [[nodiscard]] unsigned flush_sq();
-  [[nodiscard]] bool kernel_has_events() const;
+  [[nodiscard]] bool kernel_has_events() const {
+    const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
+    return (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
+  }
+  [[nodiscard]] bool has_cqe() const {
+    return *ring_.cq.khead != io_uring_smp_load_acquire(ring_.cq.ktail);
+  }
+  // Every kernel call of the ring goes through here, so that a test can let each one fail.
+  template <typename Call>
+  [[nodiscard]] KernelResult kernel_call(Call&& call) {
+    if (faults_ != nullptr) [[unlikely]] {
+      if (const int error = faults_->next(); error != 0) return -error;
+    }
+    return call();
+  }
 
   io_uring ring_{};
   bool initialised_ = false;
+  bool has_wakeup_fd_ = false;
   unsigned enter_flags_ = 0;
   std::uint64_t enter_calls_ = 0;
+  KernelFaults* const faults_;
   std::bitset<256> opcodes_;
 };
 
 template <typename Take>
 unsigned Ring::reap(Take&& take) {
+  const unsigned shift = (ring_.flags & IORING_SETUP_CQE32) != 0 ? 1 : 0;
   unsigned count = 0;
   unsigned head = *ring_.cq.khead;
   while (head != io_uring_smp_load_acquire(ring_.cq.ktail)) {
-    const io_uring_cqe cqe = ring_.cq.cqes[head & ring_.cq.ring_mask];
+    const io_uring_cqe& cqe = ring_.cq.cqes[(head & ring_.cq.ring_mask) << shift];
+    const std::uint64_t user_data = cqe.user_data;
+    Cqe copy{cqe.res, cqe.flags, {}};
+    if (shift != 0) copy.extra = {cqe.big_cqe[0], cqe.big_cqe[1]};
     // Advanced before anything else can run, so that no callback ever sees a CQE twice.
     io_uring_smp_store_release(ring_.cq.khead, ++head);
-    take(cqe.user_data, cqe);
+    take(user_data, copy);
     ++count;
   }
   return count;

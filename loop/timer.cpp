@@ -8,89 +8,91 @@
 
 namespace ouro::loop {
 
-std::int64_t monotonic_now_ns() {
+std::int64_t now_ns(Clock clock) {
   timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  ::clock_gettime(clock == Clock::kWall ? CLOCK_REALTIME : CLOCK_MONOTONIC, &now);
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-Timer::Timer(AioContext& context, std::function<void()> callback)
-    : context_(context), callback_(std::move(callback)) {}
+Timer::Timer(AioContext& context, std::function<void()> callback, Clock clock)
+    : context_(context), callback_(std::move(callback)), clock_(clock) {}
 
 void Timer::arm_at(std::int64_t deadline_ns) {
   cancel();
   deadline_ns_ = deadline_ns;
-  context_.timers().insert(*this);
+  context_.timers(clock_).insert(*this);
 }
 
 void Timer::cancel() {
-  if (armed()) context_.timers().remove(*this);
+  if (armed()) context_.timers(clock_).remove(*this);
 }
 
-void TimerHeap::place(std::size_t at, Timer* timer) {
-  heap_[at] = timer;
-  timer->heap_index_ = at;
+void TimerHeap::place(std::size_t at, Entry entry) {
+  heap_[at] = entry;
+  entry.timer->heap_index_ = at;
 }
 
 void TimerHeap::insert(Timer& timer) {
   // Not due in the run that may be arming it, however long its deadline has passed.
-  timer.deadline_ns_ = std::max(timer.deadline_ns_, last_run_ns_ + 1);
-  heap_.push_back(&timer);
+  timer.deadline_ns_ = std::max(timer.deadline_ns_, not_before_ns_);
+  heap_.push_back({timer.deadline_ns_, &timer});
   timer.heap_index_ = heap_.size() - 1;
   sift_up(timer.heap_index_);
 }
 
 void TimerHeap::remove(Timer& timer) {
   const std::size_t at = std::exchange(timer.heap_index_, Timer::kNotArmed);
-  Timer* last = heap_.back();
+  const Entry last = heap_.back();
   heap_.pop_back();
-  if (last == &timer) return;
+  if (last.timer == &timer) return;
   place(at, last);
   sift_up(at);
-  sift_down(last->heap_index_);
+  sift_down(last.timer->heap_index_);
 }
 
 void TimerHeap::sift_up(std::size_t at) {
-  Timer* timer = heap_[at];
+  const Entry entry = heap_[at];
   while (at > 0) {
     const std::size_t parent = (at - 1) / 2;
-    if (heap_[parent]->deadline_ns_ <= timer->deadline_ns_) break;
+    if (heap_[parent].deadline_ns <= entry.deadline_ns) break;
     place(std::exchange(at, parent), heap_[parent]);
   }
-  place(at, timer);
+  place(at, entry);
 }
 
 void TimerHeap::sift_down(std::size_t at) {
-  Timer* timer = heap_[at];
+  const Entry entry = heap_[at];
   for (;;) {
     std::size_t child = 2 * at + 1;
     if (child >= heap_.size()) break;
-    if (child + 1 < heap_.size() && heap_[child + 1]->deadline_ns_ < heap_[child]->deadline_ns_) {
+    if (child + 1 < heap_.size() && heap_[child + 1].deadline_ns < heap_[child].deadline_ns) {
       ++child;
     }
-    if (timer->deadline_ns_ <= heap_[child]->deadline_ns_) break;
+    if (entry.deadline_ns <= heap_[child].deadline_ns) break;
     place(std::exchange(at, child), heap_[child]);
   }
-  place(at, timer);
+  place(at, entry);
 }
 
 bool TimerHeap::run_expired() {
   if (heap_.empty()) return false;
   // One snapshot, which insert() keeps new armings behind: re-arming cannot spin.
-  const std::int64_t now_ns = last_run_ns_ = monotonic_now_ns();
+  const std::int64_t now = now_ns(clock_);
+  const std::int64_t outer = std::exchange(not_before_ns_, now + 1);
   bool progress = false;
-  while (!heap_.empty() && heap_.front()->deadline_ns_ <= now_ns) {
-    Timer& timer = *heap_.front();
+  while (!heap_.empty() && heap_.front().deadline_ns <= now) {
+    Timer& timer = *heap_.front().timer;
     remove(timer);
     timer.callback_();  // may destroy the timer
     progress = true;
   }
+  not_before_ns_ = outer;
   return progress;
 }
 
 std::int64_t TimerHeap::timeout_ns() const {
   if (heap_.empty()) return -1;
-  return std::max<std::int64_t>(0, heap_.front()->deadline_ns_ - monotonic_now_ns());
+  return std::max<std::int64_t>(0, heap_.front().deadline_ns - now_ns(clock_));
 }
 
 }  // namespace ouro::loop

@@ -19,7 +19,7 @@ class UringHandler final : public AioHandler, public CqeHandler {
   [[nodiscard]] bool disarmed() const override { return state() == State::kIdle; }
 
   void on_cqe(const Cqe& cqe) override {
-    context_.fd_ready(*this, cqe.res < 0 ? error_events(-cqe.res) : as_events(cqe.res));
+    context_.fd_table().report(*this, cqe.res < 0 ? error_events(-cqe.res) : as_events(cqe.res));
   }
 
   static std::uint32_t as_events(std::int32_t mask) { return static_cast<std::uint32_t>(mask); }
@@ -58,6 +58,15 @@ void UringFdMonitor::disarm(AioHandler& handler) {
   // Until the cancellation reaches the kernel the poll keeps the file open, and its peer would
   // not see it closed.
   context_.submit();
+}
+
+void UringFdMonitor::wait(std::int64_t timeout_ns) {
+  context_.enter_ring(timeout_ns);
+}
+
+std::span<const pollfd> UringFdMonitor::foreign_fds() {
+  ring_ = {context_.ring_wakeup_fd(), POLLIN, 0};
+  return {&ring_, 1};
 }
 
 }  // namespace ouro::loop

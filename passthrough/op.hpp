@@ -1,27 +1,18 @@
-// One kernel operation as an object with two faces: prepare() fills in an SQE, call() does the
-// same by a system call. Which of them is used is the executor's business.
+// The operations of this room: a loop::Op that also knows under whose identity it is to run. Which
+// of its two faces is used, SQE or system call, is the executor's business.
 //
 // Belongs to one thread from submission to completion. Whoever submits it keeps alive what it
 // points to until then.
 #pragma once
 
-#include <liburing.h>
-
-#include <cstdint>
-
-#include "loop/cqe_handler.hpp"
+#include "loop/op.hpp"
 #include "loop/result.hpp"
 #include "passthrough/credentials.hpp"
 
 namespace ouro::passthrough {
 
-class Op : public loop::CqeHandler {
+class Op : public loop::Op {
  public:
-  // IORING_OP_*, so that an executor can tell whether the kernel has it.
-  [[nodiscard]] virtual std::uint8_t opcode() const = 0;
-  virtual void prepare(io_uring_sqe& sqe) = 0;
-  [[nodiscard]] virtual loop::KernelResult call() = 0;
-
   // Whose identity it runs under; nullptr: the daemon's own. Set before submission.
   const Credentials* credentials = nullptr;
 };

@@ -8,7 +8,7 @@
 #include <list>
 #include <map>
 
-#include "loop/ring.hpp"
+#include "loop/aio_context.hpp"
 #include "passthrough/credentials.hpp"
 
 namespace ouro::passthrough {
@@ -18,8 +18,8 @@ class PersonalityCache {
   // KERNEL: a ring holds 65,534 personalities; a cache far below that is large enough.
   static constexpr std::size_t kCapacity = 1024;
 
-  PersonalityCache(loop::Ring& ring, const ProcessIdentity& identity)
-      : ring_(ring), identity_(identity) {}
+  PersonalityCache(loop::AioContext& context, const ProcessIdentity& identity)
+      : context_(context), identity_(identity) {}
   PersonalityCache(const PersonalityCache&) = delete;
   PersonalityCache& operator=(const PersonalityCache&) = delete;
 
@@ -35,7 +35,7 @@ class PersonalityCache {
     std::list<Credentials>::iterator use;  // place in order_
   };
 
-  loop::Ring& ring_;
+  loop::AioContext& context_;
   const ProcessIdentity& identity_;
   std::map<Credentials, Entry> entries_;
   std::list<Credentials> order_;  // least recently used first

@@ -16,7 +16,7 @@ namespace ouro::passthrough {
 class RingExecutor final : public Executor, public AsyncExecutor {
  public:
   RingExecutor(loop::AioContext& context, const ProcessIdentity& identity)
-      : context_(context), identity_(identity), personalities_(context.ring(), identity) {}
+      : context_(context), identity_(identity), personalities_(context, identity) {}
 
   loop::KernelResult wait(SyncOp& op) override;
   void submit(Op& op) override;

@@ -3,11 +3,16 @@
 #pragma once
 
 #include <liburing.h>
+#include <poll.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -16,6 +21,68 @@
 #include "tests/support/watchdog.hpp"
 
 namespace ouro::testing {
+
+// The back end and the drive that this run of the tests is about: OURO_TEST_BACKEND (uring, epoll,
+// poll) and OURO_TEST_DRIVE (own, foreign). The tests are listed once for each in CMakeLists.txt.
+inline loop::Backend tested_backend() {
+  const char* const name = std::getenv("OURO_TEST_BACKEND");
+  if (name == nullptr || std::string_view(name) == "uring") return loop::Backend::kUring;
+  return std::string_view(name) == "epoll" ? loop::Backend::kEpoll : loop::Backend::kPoll;
+}
+inline loop::Drive tested_drive() {
+  const char* const name = std::getenv("OURO_TEST_DRIVE");
+  const bool own = name == nullptr || std::string_view(name) == "own";
+  return own ? loop::Drive::kOwn : loop::Drive::kForeign;
+}
+
+// A context of the tested back end, which can be driven as is tested.
+inline loop::AioOptions tested_options() {
+  loop::AioOptions options;
+  options.backend = tested_backend();
+  options.drive = tested_drive();
+  return options;
+}
+// The same with room for 8 SQEs and 16 CQEs.
+inline loop::AioOptions small_ring_options() {
+  loop::AioOptions options = tested_options();
+  options.ring.sq_entries = 8;
+  options.ring.cq_entries = 16;
+  return options;
+}
+inline std::unique_ptr<loop::AioContext> create_context(
+    const loop::AioOptions& options = tested_options()) {
+  auto context = loop::AioContext::create(options).value();
+  EXPECT_EQ(context->backend(), options.backend);
+  EXPECT_TRUE(context->has_io_uring());
+  return context;
+}
+
+// What a foreign loop does in place of poll(kYes): some turns of it, since it can wake for nothing.
+inline bool drive_from_outside(loop::AioContext& context) {
+  constexpr std::int64_t kSecondTurnNs = 20'000'000;
+  for (int turn = 0; turn < 3; ++turn) {
+    std::int64_t timeout_ns = context.foreign_prepare();
+    if (timeout_ns != 0) {
+      const bool again = turn > 0 && (timeout_ns < 0 || timeout_ns > kSecondTurnNs);
+      if (again) timeout_ns = kSecondTurnNs;
+      const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
+      const auto watched = context.foreign_fds();
+      std::vector<pollfd> fds(watched.begin(), watched.end());
+      const int count =
+          ::ppoll(fds.data(), fds.size(), timeout_ns < 0 ? nullptr : &timeout, nullptr);
+      if (count < 0) --turn;  // a signal
+      (void)context.foreign_check();
+    }
+    if (context.poll(loop::Blocking::kNo)) return true;
+  }
+  return false;
+}
+
+// One blocking iteration, by whom it is tested.
+inline bool poll_blocking(loop::AioContext& context) {
+  const bool own = tested_drive() == loop::Drive::kOwn || context.depth() > 0;
+  return own ? context.poll(loop::Blocking::kYes) : drive_from_outside(context);
+}
 
 inline void add_nop(loop::AioContext& context, loop::CqeHandler& handler) {
   context.add_sqe([](io_uring_sqe& sqe) { ::io_uring_prep_nop(&sqe); }, handler);
@@ -33,7 +100,7 @@ inline void add_read(loop::AioContext& context, int fd, std::span<char> into,
 // Runs the loop until `done()`. Under a Watchdog, so that a lost event is a failure.
 template <typename Done>
 void poll_until(loop::AioContext& context, Done done) {
-  while (!done()) context.poll(loop::Blocking::kYes);
+  while (!done()) poll_blocking(context);
 }
 
 inline std::string current_test_name() {
@@ -45,7 +112,7 @@ class LoopTest : public ::testing::Test {
  protected:
   static constexpr std::chrono::seconds kTimeLimit{60};
 
-  [[nodiscard]] bool poll() { return context_->poll(loop::Blocking::kYes); }
+  [[nodiscard]] bool poll() { return poll_blocking(*context_); }
   [[nodiscard]] bool poll_now() { return context_->poll(loop::Blocking::kNo); }
   template <typename Done>
   void poll_until(Done done) {
@@ -53,7 +120,7 @@ class LoopTest : public ::testing::Test {
   }
 
   const Watchdog watchdog_{current_test_name(), kTimeLimit};
-  std::unique_ptr<loop::AioContext> context_ = loop::AioContext::create().value();
+  std::unique_ptr<loop::AioContext> context_ = create_context();
 };
 
 }  // namespace ouro::testing

@@ -136,7 +136,7 @@ TEST_F(CancelTest, DestructionWaitsForWorkThatIsCompletingAnyway) {
 
 TEST(AioContextCreateTest, ManyContextsMayFollowOneAnother) {
   for (int i = 0; i < 50; ++i) {
-    const auto context = AioContext::create({.sq_entries = 8, .cq_entries = 16}).value();
+    const auto context = testing::create_context(testing::small_ring_options());
     CountingHandler nop;
     add_nop(*context, nop);
     EXPECT_TRUE(context->poll(Blocking::kYes));
@@ -168,7 +168,7 @@ class AioContextDeathTest : public ::testing::Test {
 TEST_F(AioContextDeathTest, PollOutsideTheHomeThread) {
   EXPECT_DEATH(
       {
-        const auto context = AioContext::create().value();
+        const auto context = testing::create_context();
         std::thread([&] { context->poll(Blocking::kNo); }).join();
       },
       "outside its home thread");
@@ -177,7 +177,7 @@ TEST_F(AioContextDeathTest, PollOutsideTheHomeThread) {
 TEST_F(AioContextDeathTest, AddSqeOutsideTheHomeThread) {
   EXPECT_DEATH(
       {
-        const auto context = AioContext::create().value();
+        const auto context = testing::create_context();
         CountingHandler nop;
         std::thread([&] { add_nop(*context, nop); }).join();
       },
@@ -187,7 +187,7 @@ TEST_F(AioContextDeathTest, AddSqeOutsideTheHomeThread) {
 TEST_F(AioContextDeathTest, AHandlerIsSubmittedTwice) {
   EXPECT_DEATH(
       {
-        const auto context = AioContext::create().value();
+        const auto context = testing::create_context();
         CountingHandler nop;
         add_nop(*context, nop);
         add_nop(*context, nop);
@@ -198,7 +198,7 @@ TEST_F(AioContextDeathTest, AHandlerIsSubmittedTwice) {
 TEST_F(AioContextDeathTest, AHandlerIsDestroyedInFlight) {
   EXPECT_DEATH(
       {
-        const auto context = AioContext::create().value();
+        const auto context = testing::create_context();
         CountingHandler nop;
         add_nop(*context, nop);
       },
@@ -208,7 +208,7 @@ TEST_F(AioContextDeathTest, AHandlerIsDestroyedInFlight) {
 TEST_F(AioContextDeathTest, AContextIsDestroyedInItsOwnPoll) {
   EXPECT_DEATH(
       {
-        auto context = AioContext::create().value();
+        auto context = testing::create_context();
         CountingHandler handler([&](CountingHandler&) { context.reset(); });
         context->complete(handler, 0);
         context->poll(Blocking::kYes);
@@ -217,8 +217,8 @@ TEST_F(AioContextDeathTest, AContextIsDestroyedInItsOwnPoll) {
 }
 
 // The kernel refuses a child the ring of its parent. It must not try for ever.
-TEST_F(AioContextDeathTest, PollInAForkedChild) {
-  const auto context = AioContext::create().value();
+TEST(UringDeathTest, PollInAForkedChild) {
+  const auto context = AioContext::create({.backend = Backend::kUring}).value();
   if ((context->ring().setup_flags() & IORING_SETUP_SINGLE_ISSUER) == 0) {
     GTEST_SKIP() << "this kernel has no IORING_SETUP_SINGLE_ISSUER (6.0)";
   }

@@ -31,9 +31,12 @@ class AioContextTest : public testing::LoopTest {};
 TEST_F(AioContextTest, ANopCompletesOnce) {
   CountingHandler nop;
   EXPECT_EQ(nop.state(), CqeHandler::State::kIdle);
-  add_nop(*context_, nop);
-  EXPECT_EQ(nop.state(), CqeHandler::State::kInFlight);
-  EXPECT_EQ(nop.calls(), 0U);
+  {
+    const SubmitScope scope(*context_);
+    add_nop(*context_, nop);
+    EXPECT_EQ(nop.state(), CqeHandler::State::kInFlight);
+    EXPECT_EQ(nop.calls(), 0U);
+  }
   EXPECT_TRUE(poll());
   EXPECT_EQ(nop.calls(), 1U);
   EXPECT_EQ(nop.result(), 0);
@@ -69,16 +72,36 @@ TEST_F(AioContextTest, NoCompletionRunsInsideASubmission) {
   EXPECT_EQ(nop.calls(), 1U);
 }
 
-TEST_F(AioContextTest, SubmitHandsTheSqeToTheKernel) {
+// Nobody may be about to poll: a foreign loop could sleep for long.
+TEST_F(AioContextTest, AnSqeFromOutsideAnIterationReachesTheKernelAtOnce) {
   const Pipe pipe;
   CountingHandler write;
   context_->add_sqe(
       [&](io_uring_sqe& sqe) { ::io_uring_prep_write(&sqe, pipe.writer.get(), "y", 1, 0); }, write);
-  EXPECT_FALSE(pipe.take());
-  context_->submit();
   EXPECT_TRUE(pipe.take());
   EXPECT_TRUE(poll());
   EXPECT_EQ(write.result(), 1);
+}
+
+TEST_F(AioContextTest, ASubmitScopeGathersAndSubmitSends) {
+  const Pipe pipe;
+  CountingHandler first;
+  CountingHandler second;
+  const auto write = [&](io_uring_sqe& sqe) {
+    ::io_uring_prep_write(&sqe, pipe.writer.get(), "y", 1, 0);
+  };
+  {
+    const SubmitScope scope(*context_);
+    context_->add_sqe(write, first);
+    EXPECT_FALSE(pipe.take());
+    context_->submit();
+    EXPECT_TRUE(pipe.take());
+    const SubmitScope inner(*context_);
+    context_->add_sqe(write, second);
+    EXPECT_FALSE(pipe.take());
+  }
+  EXPECT_TRUE(pipe.take());
+  poll_until([&] { return first.calls() == 1 && second.calls() == 1; });
 }
 
 TEST_F(AioContextTest, ACallbackMayFreeItsHandler) {
@@ -203,7 +226,7 @@ class SmallRingTest : public AioContextTest {
  protected:
   static constexpr std::size_t kMany = 2000;
 
-  SmallRingTest() { context_ = AioContext::create({.sq_entries = 8, .cq_entries = 16}).value(); }
+  SmallRingTest() { context_ = testing::create_context(testing::small_ring_options()); }
 
   [[nodiscard]] bool all_called() const {
     for (const CountingHandler& handler : handlers_) {

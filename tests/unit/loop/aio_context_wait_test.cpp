@@ -217,7 +217,10 @@ TEST_F(AioContextWaitTest, SubmissionsOfOneIterationShareOneSystemCall) {
   EXPECT_FALSE(poll_now());
   std::vector<CountingHandler> nops(100);
   const std::uint64_t enters = context_->ring().enter_calls();
-  for (CountingHandler& nop : nops) testing::add_nop(*context_, nop);
+  {
+    const SubmitScope scope(*context_);
+    for (CountingHandler& nop : nops) testing::add_nop(*context_, nop);
+  }
   EXPECT_TRUE(poll());
   EXPECT_EQ(context_->ring().enter_calls(), enters + 1);
   for (const CountingHandler& nop : nops) EXPECT_EQ(nop.calls(), 1U);

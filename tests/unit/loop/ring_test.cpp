@@ -46,9 +46,8 @@ class RingTest : public ::testing::Test {
     std::vector<std::uint64_t> seen;
     do {
       ring_->enter(0);
-    } while (ring_->reap([&](std::uint64_t user_data, const io_uring_cqe&) {
-      seen.push_back(user_data);
-    }) > 0);
+    } while (ring_->reap([&](std::uint64_t user_data, const Cqe&) { seen.push_back(user_data); }) >
+             0);
     return seen;
   }
 
@@ -61,7 +60,7 @@ TEST_F(RingTest, ANopComesBackWithItsUserData) {
   queue_nop(42);
   EXPECT_EQ(ring_->enter(-1), 1);
   std::vector<std::int32_t> results;
-  EXPECT_EQ(ring_->reap([&](std::uint64_t user_data, const io_uring_cqe& cqe) {
+  EXPECT_EQ(ring_->reap([&](std::uint64_t user_data, const Cqe& cqe) {
     EXPECT_EQ(user_data, 42U);
     results.push_back(cqe.res);
   }),
@@ -89,7 +88,7 @@ TEST_F(RingTest, SqesAreClearedHoweverTheyWereUsedBefore) {
   std::vector<std::int32_t> results;
   do {
     ring_->enter(0);
-    ring_->reap([&](std::uint64_t, const io_uring_cqe& cqe) { results.push_back(cqe.res); });
+    ring_->reap([&](std::uint64_t, const Cqe& cqe) { results.push_back(cqe.res); });
   } while (results.size() < kSqEntries);
   EXPECT_EQ(results, std::vector<std::int32_t>(kSqEntries, -EINVAL));
 
@@ -227,7 +226,7 @@ class PersonalityTest : public RingTest {
     unsigned reaped = 0;
     while (reaped == 0) {
       ring_->enter(-1);
-      reaped = ring_->reap([&](std::uint64_t, const io_uring_cqe& cqe) { result = cqe.res; });
+      reaped = ring_->reap([&](std::uint64_t, const Cqe& cqe) { result = cqe.res; });
     }
     return result;
   }
@@ -274,7 +273,7 @@ TEST_F(PersonalityTest, IsNeededNoLongerThanUntilSubmission) {
   UniqueFd file;
   while (!file) {
     ring_->enter(-1);
-    ring_->reap([&](std::uint64_t, const io_uring_cqe& cqe) {
+    ring_->reap([&](std::uint64_t, const Cqe& cqe) {
       ASSERT_GE(cqe.res, 0);
       file.reset(cqe.res);
     });

@@ -277,7 +277,7 @@ TEST_F(WorkerPoolTest, DoneMayDestroyThePool) {
 
 // RLIMIT_NPROC binds no root, so a child becomes somebody else who may have no further thread.
 [[nodiscard]] int complete_a_job_without_threads() {
-  const auto context = AioContext::create().value();
+  const auto context = testing::create_context();
   if (::geteuid() == 0 && ::setresuid(60'123, 60'123, 60'123) != 0) return 2;
   const rlimit none{0, 0};
   if (::setrlimit(RLIMIT_NPROC, &none) != 0) return 3;

@@ -45,7 +45,7 @@ class PersonalityCacheTest : public ::testing::Test {
   const testing::TempDir dir_;
   const loop::UniqueFd root_ = open_path_fd(dir_.path());
   const std::unique_ptr<loop::AioContext> context_ = loop::AioContext::create().value();
-  PersonalityCache cache_{context_->ring(), test_identity()};
+  PersonalityCache cache_{*context_, test_identity()};
 };
 
 TEST_F(PersonalityCacheTest, RegistersEachIdentityOnce) {
