@@ -1,0 +1,18 @@
+# find_package(ouro-loop [COMPONENTS glib]) gives ouro::ouro-loop [and ouro::ouro-loop-glib].
+include(CMakeFindDependencyMacro)
+find_dependency(PkgConfig)
+find_dependency(Threads)
+find_dependency(tl-expected)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing>=2.3)
+include(${CMAKE_CURRENT_LIST_DIR}/ouro-loop-targets.cmake)
+
+if("glib" IN_LIST ouro-loop_FIND_COMPONENTS)
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/ouro-loop-glib-targets.cmake)
+    pkg_check_modules(glib REQUIRED IMPORTED_TARGET glib-2.0)
+    include(${CMAKE_CURRENT_LIST_DIR}/ouro-loop-glib-targets.cmake)
+    set(ouro-loop_glib_FOUND TRUE)
+  elseif(ouro-loop_FIND_REQUIRED_glib)
+    set(ouro-loop_FOUND FALSE)
+    set(ouro-loop_NOT_FOUND_MESSAGE "ouro-loop was installed without GLib")
+  endif()
+endif()
