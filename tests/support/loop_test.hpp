@@ -57,10 +57,13 @@ inline std::unique_ptr<loop::AioContext> create_context(
   return context;
 }
 
-// What a foreign loop does in place of poll(kYes): some turns of it, since it can wake for nothing.
-inline bool drive_from_outside(loop::AioContext& context) {
-  constexpr std::int64_t kSecondTurnNs = 20'000'000;
-  for (int turn = 0; turn < 3; ++turn) {
+// What a foreign loop does in place of poll(kYes): some turns of it, since it can wake for nothing;
+// all but the first wait no longer than kSecondTurnNs.
+inline constexpr std::int64_t kSecondTurnNs = 20'000'000;
+inline constexpr int kTurns = 3;
+
+inline bool drive_by_ppoll(loop::AioContext& context) {
+  for (int turn = 0; turn < kTurns; ++turn) {
     std::int64_t timeout_ns = context.foreign_prepare();
     if (timeout_ns != 0) {
       const bool again = turn > 0 && (timeout_ns < 0 || timeout_ns > kSecondTurnNs);
@@ -77,6 +80,9 @@ inline bool drive_from_outside(loop::AioContext& context) {
   }
   return false;
 }
+
+// The foreign loop of this program; the tests with GLib have another one (glib_main.cpp).
+inline bool (*drive_from_outside)(loop::AioContext&) = &drive_by_ppoll;
 
 // One blocking iteration, by whom it is tested.
 inline bool poll_blocking(loop::AioContext& context) {
