@@ -65,7 +65,8 @@ void AioContext::wait(std::int64_t timeout) {
   if (polling_.enabled() && !notified_.load(std::memory_order_relaxed)) {
     polling_.tune(monotonic_now_ns() - began_ns);
   }
-  if (notified_.exchange(false, std::memory_order_acq_rel)) {
+  if (notified_.load(std::memory_order_relaxed)) {
+    notified_.exchange(false, std::memory_order_acq_rel);
     monitor_->wait(0);  // SQEs that were queued must not wait for the next iteration
   }
 }

@@ -161,13 +161,16 @@ KernelResult Ring::enter(std::int64_t timeout_ns) {
   __kernel_timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   io_uring_getevents_arg arg{};
   arg.sigmask_sz = _NSIG / 8;
-  if (timeout_ns > 0) arg.ts = reinterpret_cast<std::uint64_t>(&timeout);
+  arg.ts = reinterpret_cast<std::uint64_t>(&timeout);
+  // Read and checked by the kernel at every call, so only passed where there is something in it.
+  const bool limited = waits && timeout_ns > 0;
   ++enter_calls_;
   const int fd = ring_.enter_ring_fd;
   return kernel_call([&] {
-    return from_libc(::syscall(__NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
-                               enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &arg,
-                               sizeof arg));
+    return from_libc(::syscall(
+        __NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
+        enter_flags_ | IORING_ENTER_GETEVENTS | (limited ? IORING_ENTER_EXT_ARG : 0),
+        limited ? &arg : nullptr, limited ? sizeof arg : 0));
   });
 }
 
