@@ -81,14 +81,18 @@ class AioContext {
 
   // Puts linked SQEs on the ring, next to each other: each one starts when the one before it has
   // succeeded. `prep(i, sqe)` is called for i = 0 ... handlers.size()-1 and may set
-  // IOSQE_IO_HARDLINK (the chain goes on after a failure) and IOSQE_CQE_SKIP_SUCCESS, but not on
-  // the last one.
+  // IOSQE_IO_HARDLINK (the chain goes on after a failure) and IOSQE_CQE_SKIP_SUCCESS, the latter on
+  // any number of links from the first one on, but not with a hard link, not where a LINK_TIMEOUT
+  // is next, and neither of them on the last one.
   //
-  // Every handler is called once, in order, when its request ends or because the chain broke
-  // (-ECANCELED), except those with IOSQE_CQE_SKIP_SUCCESS that succeeded: these are idle again,
-  // without a call, when a later one of the chain is told. (KERNEL: a failed request with that flag
-  // silences all behind it; the context tells them.)
-  // cancel() of any handler of a chain cancels the request that is running, and so the rest.
+  // Every handler is called once, in order (but a LINK_TIMEOUT that strikes before the one that it
+  // ends), when its request ends or because the chain broke (-ECANCELED), except those with
+  // IOSQE_CQE_SKIP_SUCCESS that succeeded: these are idle again, without a call, when a later one
+  // of the chain is told. (KERNEL: a failed request with that flag silences all behind it; the
+  // context tells them.)
+  // cancel() of any handler of a chain cancels the request that is running, and so the rest. Where
+  // the kernel cannot cancel that any more, or is short of memory, and it succeeds, the chain goes
+  // on, and needs another cancel().
   // At most RingOptions::sq_entries.
   template <typename Prep>
   void add_chain(std::span<CqeHandler* const> handlers, Prep&& prep);
@@ -166,6 +170,7 @@ class AioContext {
  private:
   friend class SubmitScope;
   static constexpr std::int64_t kDestroyTurnNs = 10'000'000;
+  static constexpr unsigned kTurnsPerCancellation = 64;
 
   AioContext(const AioOptions& options, std::unique_ptr<Ring> ring, EventNotifier notifier);
   [[nodiscard]] Status choose_backend(const AioOptions& options);
@@ -174,6 +179,8 @@ class AioContext {
   void reserve_chain(std::size_t links);
   void commit_sqe(io_uring_sqe& sqe, CqeHandler& handler);
   void commit_link(io_uring_sqe& sqe, std::span<CqeHandler* const> handlers, std::size_t at);
+  void queue_cancellation(std::uint64_t user_data);
+  void cancel_chain(const CqeHandler& handler);
   void submit_if_outside();
   void wait(std::int64_t timeout_ns);
   [[nodiscard]] bool spin(std::int64_t timeout_ns);

@@ -1,6 +1,7 @@
 // SQEs and completions of an AioContext: from a handler to the queue of the ring, and back.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "loop/aio_context.hpp"
 #include "loop/invariant.hpp"
@@ -45,6 +46,15 @@ void AioContext::commit_link(io_uring_sqe& sqe, std::span<CqeHandler* const> han
   if (!last && (sqe.flags & IOSQE_IO_HARDLINK) == 0) sqe.flags |= IOSQE_IO_LINK;
   invariant(!last || (sqe.flags & (kSkipsSuccess | IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) == 0,
             "the last of a chain must have a completion, and no link behind it");
+  // KERNEL: whether those behind a failed silent link are silent as well depends on why it failed,
+  // unless all before it were silent too.
+  const std::uint8_t before = at == 0 ? kSkipsSuccess : handlers[at - 1]->sqe_flags_;
+  const bool follows_silent = (before & kSkipsSuccess) != 0;
+  const bool silent = (sqe.flags & kSkipsSuccess) != 0;
+  invariant(!silent || (follows_silent && (sqe.flags & IOSQE_IO_HARDLINK) == 0),
+            "only the first links of a chain can be silent, and no hard ones");
+  invariant(at == 0 || !follows_silent || sqe.opcode != IORING_OP_LINK_TIMEOUT,
+            "only the first links of a chain can be silent, and none with a timeout of its own");
   commit_sqe(sqe, handler);
   handler.sqe_flags_ = sqe.flags;
   handler.chain_before_ = at == 0 ? nullptr : handlers[at - 1];
@@ -69,12 +79,40 @@ void AioContext::start(Op& op) {
 
 void AioContext::cancel(CqeHandler& handler) {
   if (!handler.in_flight_) return;
-  CqeHandler* running = &handler;
-  while (running->chain_before_ != nullptr) running = running->chain_before_;
+  if (handler.linked()) {
+    cancel_chain(handler);
+  } else {
+    queue_cancellation(reinterpret_cast<std::uint64_t>(&handler));
+  }
+  submit_if_outside();
+}
+
+void AioContext::queue_cancellation(std::uint64_t user_data) {
   io_uring_sqe& sqe = reserve_sqe();
   sqe.opcode = IORING_OP_ASYNC_CANCEL;
-  sqe.addr = reinterpret_cast<std::uint64_t>(running);
-  submit_if_outside();
+  sqe.addr = user_data;
+}
+
+// Which of them runs is known to the kernel only, so each is cancelled, in order.
+// KERNEL: one between the end of the one before it and its own start is not found. Hence what is
+// under way is let through first, and the attempt repeated, some times: other completions may never
+// cease, and a request may not end.
+void AioContext::cancel_chain(const CqeHandler& handler) {
+  constexpr int kAttempts = 3;
+  constexpr int kTurns = 4;
+  std::vector<std::uint64_t> links;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    for (int turn = 0; turn < kTurns && ring_->needs_enter(); ++turn) enter_ring(0);
+    if (!handler.in_flight_) return;
+    const CqeHandler* link = &handler;
+    while (link->chain_before_ != nullptr) link = link->chain_before_;
+    links.clear();  // first listed, because making room for SQEs reaps
+    for (; link != nullptr; link = link->chain_next_) {
+      links.push_back(reinterpret_cast<std::uint64_t>(link));
+    }
+    for (const std::uint64_t user_data : links) queue_cancellation(user_data);
+    enter_ring(0);
+  }
 }
 
 void AioContext::complete(CqeHandler& handler, std::int32_t result) {
@@ -97,7 +135,7 @@ void AioContext::reap() {
 void AioContext::take_cqe(CqeHandler& handler, const Cqe& cqe) {
   ++counters_.cqes_by_opcode[handler.opcode_];
   if ((cqe.flags & IORING_CQE_F_MORE) != 0) return ready_.push(handler, cqe);
-  if (handler.sqe_flags_ != 0) return take_link(handler, cqe);
+  if (handler.linked()) return take_link(handler, cqe);
   end_flight(handler);
   deliver(handler, cqe);
 }
@@ -111,32 +149,31 @@ void AioContext::end_flight(CqeHandler& handler) {
   --in_flight_;
   handler.in_flight_ = false;
   handler.sqe_flags_ = 0;
+  CqeHandler* const before = std::exchange(handler.chain_before_, nullptr);
+  CqeHandler* const next = std::exchange(handler.chain_next_, nullptr);
+  if (before != nullptr) before->chain_next_ = next;
+  if (next != nullptr) next->chain_before_ = before;
 }
 
 void AioContext::take_link(CqeHandler& handler, const Cqe& cqe) {
-  // Those before it that have had no completion succeeded, and were to be silent about it.
+  // Silent ones before it that have had no completion have succeeded. Another one that has had none
+  // is still to have it: a linked timeout that strikes speaks before the request that it ends.
   for (CqeHandler* before = handler.chain_before_; before != nullptr;) {
-    CqeHandler* const earlier = std::exchange(before->chain_before_, nullptr);
-    before->chain_next_ = nullptr;
-    end_flight(*before);
+    CqeHandler* const earlier = before->chain_before_;
+    if ((before->sqe_flags_ & kSkipsSuccess) != 0) end_flight(*before);
     before = earlier;
   }
-  handler.chain_before_ = nullptr;
-  const std::uint8_t flags = handler.sqe_flags_;
+  CqeHandler* const next = handler.chain_next_;
+  const bool silences = (handler.sqe_flags_ & kSkipsSuccess) != 0;
   end_flight(handler);
   deliver(handler, cqe);
-  CqeHandler* const next = std::exchange(handler.chain_next_, nullptr);
-  if (next == nullptr) return;
-  next->chain_before_ = nullptr;
-  // A silent one that speaks has failed; without a hard link nothing behind it starts or speaks.
-  const bool silences = (flags & kSkipsSuccess) != 0 && (flags & IOSQE_IO_HARDLINK) == 0;
-  if (silences) break_chain(*next);
+  // A silent one that speaks has failed, and nothing behind it starts or speaks.
+  if (silences && next != nullptr) break_chain(*next);
 }
 
 void AioContext::break_chain(CqeHandler& first) {
   for (CqeHandler* link = &first; link != nullptr;) {
-    CqeHandler* const next = std::exchange(link->chain_next_, nullptr);
-    link->chain_before_ = nullptr;
+    CqeHandler* const next = link->chain_next_;
     end_flight(*link);
     deliver(*link, {-ECANCELED, 0, {}});
     link = next;

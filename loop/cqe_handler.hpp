@@ -67,6 +67,7 @@ class CqeHandler {
   friend class CompletionFifo;
 
   [[nodiscard]] bool free() const { return !in_flight_ && ready_ == 0; }
+  [[nodiscard]] bool linked() const { return chain_before_ != nullptr || sqe_flags_ != 0; }
 
   const ContextFate* fate_ = nullptr;  // of the context that has it in flight
   bool* destroyed_ = nullptr;          // while on_cqe() runs: set by the destructor
@@ -74,7 +75,7 @@ class CqeHandler {
   CqeHandler* chain_before_ = nullptr;
   std::uint32_t ready_ = 0;  // completions that wait for the dispatch phase
   bool in_flight_ = false;
-  std::uint8_t sqe_flags_ = 0;  // IOSQE_* of a link, else 0
+  std::uint8_t sqe_flags_ = 0;  // IOSQE_* of one with a link behind it, else 0
   std::uint8_t opcode_ = 0;
   const Phase phase_;
 };
