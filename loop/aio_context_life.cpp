@@ -34,6 +34,12 @@ Result<std::unique_ptr<Ring>> create_ring(const RingOptions& options) {
   return ring;
 }
 
+// Whether something else than the ring waits.
+bool needs_wakeup_fd(const AioOptions& options) {
+  return options.drive == Drive::kForeign || options.backend == Backend::kEpoll ||
+         options.backend == Backend::kPoll;
+}
+
 // Errors that say "not here" and not "not now".
 bool means_absent(Errno error) {
   switch (error.value()) {
@@ -51,7 +57,9 @@ Result<std::unique_ptr<Ring>> choose_ring(const AioOptions& options) {
   if (options.ring_use == RingUse::kNever) return nullptr;
   std::atomic<RingPolicy>& policy = ring_policy();
   if (policy.load() == RingPolicy::kNoRings && options.backend != Backend::kUring) return nullptr;
-  auto ring = create_ring(options.ring);
+  RingOptions wanted = options.ring;
+  wanted.wakeup_fd |= needs_wakeup_fd(options);
+  auto ring = create_ring(wanted);
   RingPolicy undecided = RingPolicy::kUndecided;
   if (ring) {
     policy.compare_exchange_strong(undecided, RingPolicy::kRings);
@@ -94,7 +102,7 @@ Status AioContext::choose_backend(const AioOptions& options) {
   backend_ = options.backend;
   if (backend_ == Backend::kAuto) backend_ = ring_ ? Backend::kUring : Backend::kEpoll;
   if (backend_ == Backend::kUring && !ring_) return fail(ENOSYS);
-  if (ring_ && (backend_ != Backend::kUring || options.drive == Drive::kForeign)) {
+  if (ring_ && needs_wakeup_fd(options)) {
     OURO_TRY_ASSIGN(ring_wakeup_, EventNotifier::create());
     OURO_TRY(ring_->register_wakeup_fd(ring_wakeup_->fd()));
   }
@@ -123,11 +131,19 @@ AioContext::~AioContext() {
 
 void AioContext::finish_requests() {
   const std::int64_t give_up_ns = monotonic_now_ns() + destroy_timeout_ns_;
-  while (monotonic_now_ns() < give_up_ns) {
+  for (unsigned turn = 0; monotonic_now_ns() < give_up_ns; ++turn) {
     if (on_destroy_ == OnDestroy::kCancel) dispatch_completions();
     if (in_flight_ == 0 && (ready_.empty() || on_destroy_ == OnDestroy::kDrop)) return;
-    cancel_all();  // every time, because completions may have submitted more
-    if (ring_) enter_ring(ready_.empty() ? kDestroyTurnNs : 0);
+    if (!ring_) continue;
+    // Again and again, because completions may have submitted more, but not while there are some to
+    // reap: it looks at all requests.
+    const std::uint64_t before = in_flight_;
+    enter_ring(0);
+    if (in_flight_ < before && turn % kTurnsPerCancellation != 0) continue;
+    cancel_all();
+    // Not at once, because a cancellation that fails has a completion, which would end the wait.
+    enter_ring(0);
+    if (in_flight_ > 0 && ready_.empty()) enter_ring(kDestroyTurnNs);
     if (on_destroy_ == OnDestroy::kDrop) return;
   }
 }
@@ -136,7 +152,7 @@ void AioContext::cancel_all() {
   if (in_flight_ == 0) return;
   io_uring_sqe& sqe = reserve_sqe();
   sqe.opcode = IORING_OP_ASYNC_CANCEL;
-  sqe.flags = IOSQE_CQE_SKIP_SUCCESS;  // its own completion would end the wait
+  sqe.flags = IOSQE_CQE_SKIP_SUCCESS;
   sqe.cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
 }
 

@@ -73,6 +73,9 @@ KernelResult Ring::init(const RingOptions& options, unsigned flags) {
 Status Ring::set_up(const RingOptions& options) {
   KernelResult rc = -EINVAL;
   for (const unsigned flags : kSetupFlags) {
+    // KERNEL(6.18): with DEFER_TASKRUN, completions that a write to an eventfd brings about do not
+    // always reach the wake-up fd.
+    if (options.wakeup_fd && (flags & IORING_SETUP_DEFER_TASKRUN) != 0) continue;
     rc = init(options, flags);
     if (rc != -EINVAL) break;
   }
@@ -189,7 +192,12 @@ Status Ring::register_wakeup_fd(int eventfd) {
 }
 
 void Ring::set_wakeups(Wakeups wanted) {
-  if (has_wakeup_fd_) (void)::io_uring_cq_eventfd_toggle(&ring_, wanted == Wakeups::kOn);
+  if (!has_wakeup_fd_) return;
+  (void)::io_uring_cq_eventfd_toggle(&ring_, wanted == Wakeups::kOn);
+  // The kernel announces work and then reads this flag; the caller writes it and then looks for
+  // work. Without a full barrier each could miss the other. (An atomic_thread_fence is unknown to
+  // ThreadSanitizer.)
+  if (wanted == Wakeups::kOn) __sync_synchronize();
 }
 
 Result<std::uint16_t> Ring::register_personality() {

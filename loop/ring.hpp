@@ -52,11 +52,8 @@ class Ring {
   template <typename Take>
   unsigned reap(Take&& take);
 
-  // Makes `eventfd` readable whenever there is something to reap, while set_wakeups() is on.
-  //
-  // KERNEL: with DEFER_TASKRUN the ring's own fd is no way to wait for completions: an epoll on it
-  // is not woken by work that has not run yet (6.18). A registered eventfd is.
-  // Errors: EBUSY if there is one already.
+  // Makes `eventfd` readable whenever there is something to reap, while set_wakeups() is on. Only
+  // reliable with RingOptions::wakeup_fd. Errors: EBUSY if there is one already.
   [[nodiscard]] Status register_wakeup_fd(int eventfd);
   enum class Wakeups : std::uint8_t { kOff, kOn };
   void set_wakeups(Wakeups wanted);

@@ -73,8 +73,8 @@ inline bool drive_by_ppoll(loop::AioContext& context) {
       std::vector<pollfd> fds(watched.begin(), watched.end());
       const int count =
           ::ppoll(fds.data(), fds.size(), timeout_ns < 0 ? nullptr : &timeout, nullptr);
-      if (count < 0) --turn;  // a signal
-      (void)context.foreign_check();
+      const bool due = context.foreign_check();
+      if (count < 0 && !due) --turn;  // a signal
     }
     if (context.poll(loop::Blocking::kNo)) return true;
   }
