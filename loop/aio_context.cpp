@@ -6,6 +6,8 @@
 #include <sys/timerfd.h>
 
 #include <algorithm>
+#include <ctime>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -50,6 +52,7 @@ void AioContext::wait(std::int64_t timeout) {
   const bool found = polling_.enabled() && spin(timeout);
   if (!found) {
     fds_.end_polling();
+    if (polling_.enabled()) timeout = timeout_ns();  // spinning took its part
     // Pairs with notify(): whoever stores notified_ before this line is seen by the check below,
     // whoever stores it later sees notify_me_ and writes the eventfd.
     notify_me_.fetch_add(1, std::memory_order_seq_cst);
@@ -158,7 +161,7 @@ void AioContext::remove_fd_handler(int fd) {
 
 void AioContext::post(std::function<void()> call) {
   auto bh = std::make_unique<BottomHalf>(*this, std::move(call));
-  bh->fate_.store(BottomHalf::Fate::kFreedAfterRun, std::memory_order_relaxed);
+  bh->freed_after_run_ = true;
   bh.release()->schedule();  // the queue's from now on
 }
 
@@ -182,7 +185,7 @@ void AioContext::watch_wall_clock() {
   wall_clock_ = UniqueFd(::timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!wall_clock_) return;  // timers are then late by as much as the clock is set
   const auto rearm = [this] {
-    constexpr itimerspec kNever = {{0, 0}, {std::numeric_limits<std::int32_t>::max(), 0}};
+    constexpr itimerspec kNever = {{0, 0}, {std::numeric_limits<time_t>::max(), 0}};
     (void)::timerfd_settime(wall_clock_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &kNever,
                             nullptr);
   };

@@ -17,23 +17,24 @@ BottomHalf::~BottomHalf() {
 }
 
 void BottomHalf::schedule() {
-  if (wanted_.exchange(Wanted::kSoon, std::memory_order_acq_rel) == Wanted::kSoon) return;
-  context_.bottom_halves().push(*this);
-  context_.notify();
+  AioContext& context = context_;  // whose loop may run and free it before the end of this
+  const State before = state_.fetch_or(kLinked | kSoon, std::memory_order_acq_rel);
+  if ((before & kSoon) != 0) return;
+  if ((before & kLinked) == 0) context.bottom_halves().push(*this);
+  context.notify();
 }
 
 void BottomHalf::schedule_idle() {
-  Wanted expected = Wanted::kNo;
-  if (!wanted_.compare_exchange_strong(expected, Wanted::kWhenIdle)) return;
-  context_.bottom_halves().push(*this);
+  if ((state_.load(std::memory_order_acquire) & (kSoon | kWhenIdle)) != 0) return;
+  const State before = state_.fetch_or(kLinked | kWhenIdle, std::memory_order_acq_rel);
+  if ((before & kLinked) == 0) context_.bottom_halves().push(*this);
 }
 
 void BottomHalf::destroy_later(std::unique_ptr<BottomHalf> bh) {
   BottomHalf* const left = bh.release();
   AioContext& context = left->context_;
-  left->fate_.store(Fate::kFreed, std::memory_order_release);
-  left->wanted_.store(Wanted::kSoon, std::memory_order_release);
-  context.bottom_halves().push(*left);  // which may be the last that is seen of it
+  const State before = left->state_.fetch_or(kLinked | kSoon | kFreed, std::memory_order_acq_rel);
+  if ((before & kLinked) == 0) context.bottom_halves().push(*left);
   context.notify();
 }
 
@@ -41,13 +42,13 @@ BottomHalfQueue::~BottomHalfQueue() {
   take_pushed();
   for (Fifo* fifo : {&due_, &idle_}) {
     while (BottomHalf* bh = fifo->pop()) {
-      if (bh->fate_.load(std::memory_order_acquire) != BottomHalf::Fate::kStays) delete bh;
+      const auto state = bh->state_.exchange(0, std::memory_order_acq_rel);
+      if (bh->freed_after_run_ || (state & BottomHalf::kFreed) != 0) delete bh;
     }
   }
 }
 
 void BottomHalfQueue::push(BottomHalf& bh) {
-  if (bh.queued_.exchange(true, std::memory_order_acq_rel)) return;
   BottomHalf* head = pushed_.load(std::memory_order_relaxed);
   do {
     bh.next_ = head;
@@ -70,7 +71,7 @@ void BottomHalfQueue::take_pushed() {
 }
 
 void BottomHalfQueue::forget(BottomHalf& bh) {
-  if (!bh.queued_.load(std::memory_order_acquire)) return;
+  if ((bh.state_.load(std::memory_order_acquire) & BottomHalf::kLinked) == 0) return;
   take_pushed();
   if (!due_.remove(bh)) (void)idle_.remove(bh);
 }
@@ -83,7 +84,8 @@ bool BottomHalfQueue::run() {
   for (auto left = due_.size(); left > 0; --left) {
     BottomHalf* bh = due_.pop();
     if (bh == nullptr) break;  // a nested loop has run the rest
-    if (bh->wanted_.load(std::memory_order_acquire) == BottomHalf::Wanted::kWhenIdle) {
+    constexpr BottomHalf::State kAsked = BottomHalf::kSoon | BottomHalf::kWhenIdle;
+    if ((bh->state_.load(std::memory_order_acquire) & kAsked) == BottomHalf::kWhenIdle) {
       if (idle_.empty()) next_idle_ns_ = monotonic_now_ns() + BottomHalf::kIdlePeriodNs;
       idle_.push(*bh);
       continue;
@@ -94,21 +96,18 @@ bool BottomHalfQueue::run() {
 }
 
 bool BottomHalfQueue::run_one(BottomHalf& bh) {
-  using Fate = BottomHalf::Fate;
-  // Unlinked before wanted_ is read: whoever schedules it from now on links it again.
-  bh.queued_.store(false, std::memory_order_release);
-  const auto wanted = bh.wanted_.exchange(BottomHalf::Wanted::kNo, std::memory_order_acq_rel);
-  const Fate fate = bh.fate_.load(std::memory_order_acquire);
-  if (fate == Fate::kFreed) {
+  // Unlinked and read in one step: whoever schedules it from now on links it again.
+  const auto state = bh.state_.exchange(0, std::memory_order_acq_rel);
+  if ((state & BottomHalf::kFreed) != 0) {
     delete &bh;
     return false;
   }
-  if (fate == Fate::kFreedAfterRun) {
+  if (bh.freed_after_run_) {
     const std::unique_ptr<BottomHalf> owned(&bh);
     owned->callback_();
     return true;
   }
-  if (wanted == BottomHalf::Wanted::kNo) return false;
+  if ((state & (BottomHalf::kSoon | BottomHalf::kWhenIdle)) == 0) return false;
   bh.callback_();  // may destroy bh
   return true;
 }

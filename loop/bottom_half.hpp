@@ -31,7 +31,7 @@ class BottomHalf {
   void schedule_idle();
   // Takes the request back. From the home thread it is certain; from another one the loop may
   // just be running it.
-  void cancel() { wanted_.store(Wanted::kNo, std::memory_order_release); }
+  void cancel() { state_.fetch_and(~(kSoon | kWhenIdle), std::memory_order_acq_rel); }
 
   // Frees `bh` in the home thread, without running it again. Any thread.
   static void destroy_later(std::unique_ptr<BottomHalf> bh);
@@ -41,16 +41,19 @@ class BottomHalf {
  private:
   friend class AioContext;
   friend class BottomHalfQueue;
-  enum class Wanted : std::uint8_t { kNo, kSoon, kWhenIdle };
-  // What becomes of it when its turn has come.
-  enum class Fate : std::uint8_t { kStays, kFreedAfterRun, kFreed };
+  // One word, so that whoever links it and whoever frees it agree on who was first: to set kLinked
+  // is to have to link it, and it may be gone as soon as it is linked.
+  using State = std::uint8_t;
+  static constexpr State kLinked = 1;  // on a list of the queue, or about to be
+  static constexpr State kSoon = 2;
+  static constexpr State kWhenIdle = 4;
+  static constexpr State kFreed = 8;  // by its turn, without a run
 
   AioContext& context_;
   std::function<void()> callback_;
   BottomHalf* next_ = nullptr;
-  std::atomic<bool> queued_ = false;  // linked on a list of the queue
-  std::atomic<Wanted> wanted_ = Wanted::kNo;
-  std::atomic<Fate> fate_ = Fate::kStays;
+  std::atomic<State> state_ = 0;
+  bool freed_after_run_ = false;  // set before it is scheduled
 };
 
 }  // namespace ouro::loop

@@ -18,7 +18,7 @@ class BottomHalfQueue {
   // Frees those that were left to it, without running them.
   ~BottomHalfQueue();
 
-  // Links `bh` unless it is linked already. Any thread.
+  // Links `bh`, which may be gone by the return. Any thread: the one that set kLinked.
   void push(BottomHalf& bh);
 
   // The rest: home thread.

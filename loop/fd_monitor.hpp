@@ -25,6 +25,7 @@ namespace ouro::loop {
 // The others are for adaptive polling (adaptive_polling.hpp) and only count with both of the
 // first two: `poll` looks in memory whether there is work, and `on_poll_ready` does it, in the
 // dispatch phase. `poll_begin` and `poll_end` are called when the loop begins and ends to spin.
+// Only on_poll_ready may call the context.
 struct FdCallbacks {
   std::function<void()> on_readable;
   std::function<void()> on_writable;

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace ouro::loop {
@@ -18,6 +19,7 @@ void FdTable::set(int fd, std::unique_ptr<AioHandler> handler) {
     by_fd_[index]->removed_.store(true, std::memory_order_release);
     note_change(*by_fd_[index]);
     removed_.push_back(std::move(by_fd_[index]));
+    has_removed_.store(true, std::memory_order_relaxed);
   }
   by_fd_[index] = std::move(handler);
   if (by_fd_[index]) note_change(*by_fd_[index]);
@@ -138,11 +140,15 @@ void FdTable::run_callbacks(AioHandler& handler, FdMonitor& monitor) {
 }
 
 void FdTable::free_removed() {
-  if (removed_.empty()) return;
+  if (!has_removed_.load(std::memory_order_relaxed)) return;
+  std::vector<std::unique_ptr<AioHandler>> freed;  // without the lock: callbacks own what they like
   const std::lock_guard lock(mutex_);
-  std::erase_if(removed_, [](const auto& handler) {
-    return handler->disarmed() && !handler->queued_ && !handler->changing_;
+  const auto free = std::partition(removed_.begin(), removed_.end(), [](const auto& handler) {
+    return !handler->disarmed() || handler->queued_ || handler->changing_;
   });
+  freed.assign(std::move_iterator(free), std::move_iterator(removed_.end()));
+  removed_.erase(free, removed_.end());
+  has_removed_.store(!removed_.empty(), std::memory_order_relaxed);
 }
 
 void FdTable::clear() {

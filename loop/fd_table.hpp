@@ -62,6 +62,7 @@ class FdTable {
 
   std::mutex mutex_;
   std::atomic<bool> has_changes_ = false;
+  std::atomic<bool> has_removed_ = false;
   // Guarded by mutex_:
   std::vector<std::unique_ptr<AioHandler>> by_fd_;
   std::vector<std::unique_ptr<AioHandler>> removed_;  // may still be referred to

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <limits>
 #include <utility>
 
 #include "loop/aio_context.hpp"
@@ -21,6 +22,12 @@ void Timer::arm_at(std::int64_t deadline_ns) {
   cancel();
   deadline_ns_ = deadline_ns;
   context_.timers(clock_).insert(*this);
+}
+
+void Timer::arm_in(std::int64_t delay_ns) {
+  constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+  const std::int64_t now = now_ns(clock_);
+  arm_at(delay_ns > kNever - now ? kNever : now + delay_ns);
 }
 
 void Timer::cancel() {
@@ -92,7 +99,7 @@ bool TimerHeap::run_expired() {
 
 std::int64_t TimerHeap::timeout_ns() const {
   if (heap_.empty()) return -1;
-  return std::max<std::int64_t>(0, heap_.front().deadline_ns - now_ns(clock_));
+  return std::clamp<std::int64_t>(heap_.front().deadline_ns - now_ns(clock_), 0, kLongestNs);
 }
 
 }  // namespace ouro::loop

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <vector>
 
 namespace ouro::loop {
@@ -34,7 +33,7 @@ class Timer {
   // Runs the callback once, at `deadline_ns` of its clock or in the first iteration after it;
   // replaces an earlier arming.
   void arm_at(std::int64_t deadline_ns);
-  void arm_in(std::int64_t delay_ns) { arm_at(now_ns(clock_) + delay_ns); }
+  void arm_in(std::int64_t delay_ns);
   void cancel();
   [[nodiscard]] bool armed() const { return heap_index_ != kNotArmed; }
 
@@ -57,10 +56,14 @@ class TimerHeap {
   void remove(Timer& timer);
   // Runs every timer that is armed and due when the call begins, once; true if any ran.
   bool run_expired();
-  // Nanoseconds until the first deadline, 0 if it has passed, -1 if no timer is armed.
+  // Nanoseconds until the first deadline (or kLongestNs), 0 if it has passed, -1 if no timer is
+  // armed.
   [[nodiscard]] std::int64_t timeout_ns() const;
 
  private:
+  // The kernel adds a timeout to what its clock says, and may not expect the sum to overflow.
+  static constexpr std::int64_t kLongestNs = 86'400'000'000'000;
+
   // The deadline beside the pointer, so that sifting does not touch the timers it passes.
   struct Entry {
     std::int64_t deadline_ns;
@@ -73,7 +76,7 @@ class TimerHeap {
 
   const Clock clock_;
   std::vector<Entry> heap_;
-  std::int64_t not_before_ns_ = std::numeric_limits<std::int64_t>::min();  // what a run arms
+  std::int64_t not_before_ns_ = 0;  // what a run arms
 };
 
 }  // namespace ouro::loop
