@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "loop/invariant.hpp"
+
 namespace ouro::fs {
 namespace {
 
@@ -26,8 +28,8 @@ class DevTransport::Slot final : public Request, public loop::Op {
   [[nodiscard]] std::size_t receive_bytes() { return payload().size() + kHeadroomBytes; }
   using Request::receive;
 
-  // Writes the header in front of the payload and returns the whole message.
-  [[nodiscard]] std::span<const std::byte> message() {
+  // Writes the header in front of the payload and returns the whole reply.
+  [[nodiscard]] std::span<const std::byte> outgoing() {
     const fuse_out_header out{static_cast<std::uint32_t>(sizeof out + reply_payload().size()),
                               -error(), header().unique};
     std::byte* start = payload().data() - sizeof out;
@@ -38,12 +40,12 @@ class DevTransport::Slot final : public Request, public loop::Op {
   // The reply goes out.
   [[nodiscard]] std::uint8_t opcode() const override { return IORING_OP_WRITE; }
   void prepare(io_uring_sqe& sqe) override {
-    const std::span<const std::byte> bytes = message();
+    const std::span<const std::byte> bytes = outgoing();
     ::io_uring_prep_write(&sqe, transport_.channel_fd_, bytes.data(),
                           static_cast<unsigned>(bytes.size()), 0);
   }
   [[nodiscard]] loop::KernelResult call() override {
-    const std::span<const std::byte> bytes = message();
+    const std::span<const std::byte> bytes = outgoing();
     return loop::from_libc(::write(transport_.channel_fd_, bytes.data(), bytes.size()));
   }
 
@@ -99,21 +101,32 @@ void DevTransport::start(RequestSink& sink) {
 
 void DevTransport::stop() {
   stopped_ = true;
-  if (std::exchange(watching_, false)) context_.remove_fd_handler(channel_fd_);
+  unwatch();
 }
 
 void DevTransport::watch() {
-  if (stopped_ || std::exchange(watching_, true)) return;
+  if (stopped_ || paused_ || std::exchange(watching_, true)) return;
   context_.set_fd_handler(channel_fd_, {[this] { on_readable(); }, {}});
+}
+
+void DevTransport::unwatch() {
+  if (std::exchange(watching_, false)) context_.remove_fd_handler(channel_fd_);
+}
+
+void DevTransport::pause() {
+  paused_ = true;
+  unwatch();
+}
+
+void DevTransport::resume() {
+  if (std::exchange(paused_, false)) watch();
 }
 
 void DevTransport::on_readable() {
   for (unsigned taken = 0; taken < options_.read_budget && watching_; ++taken) {
     if (free_.empty()) {
-      // The backlog stays in the kernel. recycle() takes up reading again.
-      watching_ = false;
-      context_.remove_fd_handler(channel_fd_);
-      return;
+      // The backlog stays in the kernel. free_slot() takes up reading again.
+      return unwatch();
     }
     Slot& slot = *free_.back();
     free_.pop_back();
@@ -175,6 +188,19 @@ void DevTransport::drop(Request& request) {
   recycle(static_cast<Slot&>(request));
 }
 
+void DevTransport::put_back(Request& request) {
+  free_slot(static_cast<Slot&>(request));
+}
+
+Request& DevTransport::readmit(std::span<const std::byte> message) {
+  loop::invariant(!free_.empty(), "a request was readmitted without a slot for it");
+  Slot& slot = *free_.back();
+  free_.pop_back();
+  std::memcpy(slot.receive_area(), message.data(), message.size());
+  loop::invariant(slot.receive({slot.receive_area(), message.size()}), "it was received before");
+  return slot;
+}
+
 void DevTransport::send_error(std::uint64_t unique, int errno_value) {
   const fuse_out_header out{sizeof out, -errno_value, unique};
   while (::write(channel_fd_, &out, sizeof out) < 0 && errno == EINTR) {
@@ -185,7 +211,7 @@ void DevTransport::sent(Slot& slot, loop::KernelResult result) {
   while (result == -EINTR || result == -EAGAIN || result == -ECANCELED || result == -ENOMEM) {
     result = slot.call();  // the ring could not do it; the request must be answered all the same
   }
-  if (result != static_cast<loop::KernelResult>(slot.message().size())) {
+  if (result != static_cast<loop::KernelResult>(slot.outgoing().size())) {
     sink_->on_reply_lost(slot);
     // ENOENT: the request was aborted. ENODEV, EPERM, ECONNABORTED: so was everything.
     if (result == -EINVAL) {
@@ -197,9 +223,13 @@ void DevTransport::sent(Slot& slot, loop::KernelResult result) {
   recycle(slot);
 }
 
-void DevTransport::recycle(Slot& slot) {
+void DevTransport::free_slot(Slot& slot) {
   free_.push_back(&slot);
   watch();
+}
+
+void DevTransport::recycle(Slot& slot) {
+  free_slot(slot);
   sink_->on_finished(slot);  // last: it may begin a wait, in whose nested loop the slot is needed
 }
 

@@ -22,7 +22,9 @@ namespace ouro::fs {
 class DevTransport final : public Transport {
  public:
   struct Options {
-    std::size_t slots = 64;
+    // The requests that the kernel sends on its own account (kMaxBackground, handshake.cpp), and
+    // the server's reserve.
+    std::size_t slots = 64 + 8;
     std::size_t payload_bytes = std::size_t{1} << 20;  // >= max_write, a multiple of the page size
     unsigned read_budget = 32;                         // requests taken per readiness event
   };
@@ -38,6 +40,10 @@ class DevTransport final : public Transport {
   void stop() override;
   void reply(Request& request) override;
   void drop(Request& request) override;
+  void put_back(Request& request) override;
+  [[nodiscard]] Request& readmit(std::span<const std::byte> message) override;
+  void pause() override;
+  void resume() override;
   void send_error(std::uint64_t unique, int errno_value) override;
   [[nodiscard]] std::size_t free_slots() const override { return free_.size(); }
 
@@ -52,10 +58,12 @@ class DevTransport final : public Transport {
   DevTransport(loop::AioContext& context, int channel_fd, const Options& options, loop::LogSink log,
                Memory memory);
   void watch();
+  void unwatch();
   void on_readable();
   enum class Receive : std::uint8_t { kRequest, kNothing, kClosed };
   [[nodiscard]] Receive receive(Slot& slot);
   void sent(Slot& slot, loop::KernelResult result);
+  void free_slot(Slot& slot);
   void recycle(Slot& slot);
   void disconnect(Disconnect reason);
 
@@ -68,6 +76,7 @@ class DevTransport final : public Transport {
   std::vector<Slot*> free_;  // used as a stack: the slot that is warm in the cache comes first
   RequestSink* sink_ = nullptr;
   bool watching_ = false;
+  bool paused_ = false;
   bool stopped_ = false;
 };
 

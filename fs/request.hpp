@@ -26,6 +26,10 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   [[nodiscard]] const fuse_in_header& header() const { return header_; }
   // What follows the header, without extensions. May overlap payload(): read it before writing.
   [[nodiscard]] std::span<const std::byte> arguments() const { return arguments_; }
+  // All that was received. Valid until something is written to payload().
+  [[nodiscard]] std::span<const std::byte> message() const {
+    return {arguments_.data() - sizeof header_, header_.len};
+  }
   // Where the data of the reply goes; page aligned, at least max_write bytes.
   [[nodiscard]] std::span<std::byte> payload() { return payload_; }
   // Who asked, with the extra group that the request carries, if any.
@@ -64,7 +68,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   void run() override;
   void done() override;
 
-  enum class Stage : std::uint8_t { kIdle, kParked, kDeferred, kWaiting, kTransfer, kPooled };
+  enum class Stage : std::uint8_t { kIdle, kDeferred, kWaiting, kTransfer, kPooled };
 
   fuse_in_header header_{};
   std::span<const std::byte> arguments_;

@@ -55,13 +55,7 @@ void Server::on_disconnect(Disconnect reason) {
 
 void Server::on_request(Request& request) {
   const fuse_in_header& header = request.header();
-  request.server_ = this;
-  request.row_ = find_opcode(header.opcode);
-  request.next_active_ = active_;
-  request.previous_active_ = nullptr;
-  if (active_ != nullptr) active_->previous_active_ = &request;
-  active_ = &request;
-  ++active_count_;
+  add_active(request);
   if (request.row_ == nullptr) return reply_error(request, ENOSYS);
   ++counters_.requests_by_opcode[header.opcode];
   if (request.arguments().size() < request.row_->min_argument_bytes) {
@@ -74,6 +68,25 @@ void Server::on_request(Request& request) {
   admit(request);
 }
 
+void Server::add_active(Request& request) {
+  request.server_ = this;
+  request.row_ = find_opcode(request.header().opcode);
+  request.next_active_ = active_;
+  request.previous_active_ = nullptr;
+  if (active_ != nullptr) active_->previous_active_ = &request;
+  active_ = &request;
+  ++active_count_;
+}
+
+void Server::remove_active(Request& request) {
+  Request* next = request.next_active_;
+  Request* previous = request.previous_active_;
+  (previous != nullptr ? previous->next_active_ : active_) = next;
+  if (next != nullptr) next->previous_active_ = previous;
+  request.stage_ = Request::Stage::kIdle;
+  --active_count_;
+}
+
 bool Server::is_turned_away(const Request& request) const {
   const auto& only_user = operation_.connection.only_user;
   if (!only_user) return false;
@@ -84,12 +97,7 @@ bool Server::is_turned_away(const Request& request) const {
 }
 
 void Server::on_finished(Request& request) {
-  Request* next = request.next_active_;
-  Request* previous = request.previous_active_;
-  (previous != nullptr ? previous->next_active_ : active_) = next;
-  if (next != nullptr) next->previous_active_ = previous;
-  request.stage_ = Request::Stage::kIdle;
-  --active_count_;
+  remove_active(request);
   unpark();
 }
 
@@ -104,17 +112,30 @@ void Server::admit(Request& request) {
     case Route::kData:
       break;
   }
+  // The last slots are for requests that others depend on.
   if (transport_.free_slots() >= kReservedSlots && parked_.empty()) return start(request);
-  // The last slots are for requests that others depend on; this one waits until more are free.
+  park(request);
+}
+
+void Server::park(Request& request) {
   ++counters_.parked;
-  request.stage_ = Request::Stage::kParked;
-  parked_.push(request);
+  parked_.push(request.message());
+  remove_active(request);
+  transport_.put_back(request);
+  if (parked_.full()) transport_.pause();
 }
 
 void Server::unpark() {
-  while (!parked_.empty() && transport_.free_slots() + parked_.size() > kReservedSlots) {
-    start(*parked_.pop());
+  while (!parked_.empty() && transport_.free_slots() > kReservedSlots) {
+    Request& request = transport_.readmit(parked_.pop());
+    read_on();
+    add_active(request);
+    start(request);
   }
+}
+
+void Server::read_on() {
+  if (!parked_.full()) transport_.resume();
 }
 
 void Server::control(Request& request) {

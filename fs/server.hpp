@@ -1,11 +1,13 @@
 // Serves the requests of one loop: looks up the opcode, runs the handler on its route, replies.
 // One per loop, everything in the loop's thread but for what says otherwise.
 //
-// Routes and their bounds. Data requests run side by side, up to the slots of the transport less
-// the reserve; what comes beyond is parked. Metadata handlers may wait for the ring in a nested
-// loop, one at a time: what comes meanwhile is deferred, in order, and when a wait lasts longer
-// than kPatienceNs the deferred ones go to the worker pool, so that a held operation parks nobody.
-// FORGET, INTERRUPT and RELEASE never wait and are always served.
+// Routes and their bounds. Requests have a slot each while they run, up to the slots of the
+// transport less the reserve; what comes beyond is parked, as a copy that holds no slot, so that
+// FORGET, INTERRUPT and RELEASE always find one. Data requests run side by side. Metadata handlers
+// may wait for the ring in a nested loop, one at a time: what comes meanwhile is deferred, in
+// order, and when a wait lasts longer than kPatienceNs the deferred ones go to the worker pool, so
+// that a held operation parks nobody. FORGET, INTERRUPT and RELEASE never wait and are served as
+// long as ParkedRequests is not full.
 #pragma once
 
 #include <array>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "fs/opcode_table.hpp"
+#include "fs/parked_requests.hpp"
 #include "fs/transport.hpp"
 #include "loop/aio_context.hpp"
 #include "loop/intrusive_fifo.hpp"
@@ -70,7 +73,7 @@ class Server final : public RequestSink {
 
   // Stops taking requests; finished() becomes true when those in progress are answered.
   void drain();
-  [[nodiscard]] bool finished() const { return draining_ && active_count_ == 0; }
+  [[nodiscard]] bool finished() const { return draining_ && active_count_ == 0 && parked_.empty(); }
   // Why the kernel ended the connection, if it did.
   [[nodiscard]] std::optional<Disconnect> disconnected() const { return disconnected_; }
   // Asks this server for a request that another one was told to interrupt. Any thread.
@@ -91,9 +94,12 @@ class Server final : public RequestSink {
  private:
   using Queue = loop::IntrusiveFifo<Request, &Request::next_>;
 
+  void add_active(Request& request);
+  void remove_active(Request& request);
   [[nodiscard]] bool is_turned_away(const Request& request) const;
   void control(Request& request);
   void admit(Request& request);
+  void park(Request& request);
   void start(Request& request);
   void begin_data(Request& request);
   void run_waiting(Request& request);
@@ -102,13 +108,15 @@ class Server final : public RequestSink {
   void pool_deferred();
   void submit_to_pool(Request& request);
   void unpark();
+  void read_on();
   void reply(Request& request, const Reply& result);
   void reply_error(Request& request, int errno_value);
   void send(Request& request);
 
   // Interrupts (server_interrupts.cpp).
   void interrupt(std::uint64_t unique);
-  [[nodiscard]] bool interrupt_active(std::uint64_t unique);
+  [[nodiscard]] bool interrupt_own(std::uint64_t unique);
+  [[nodiscard]] bool interrupt_parked(std::uint64_t unique);
   void interrupt_request(Request& request);
   void take_posted_interrupts();
   void answer_early_interrupt(const Request& request);
@@ -124,7 +132,7 @@ class Server final : public RequestSink {
   std::optional<Disconnect> disconnected_;
   Request* active_ = nullptr;  // requests in progress, doubly linked, newest first
   std::size_t active_count_ = 0;
-  Queue parked_;
+  ParkedRequests parked_;
   Queue deferred_;
   Request* waiting_ = nullptr;  // whose handler is in a nested wait
   std::int64_t wait_started_ns_ = 0;

@@ -35,7 +35,7 @@ bool is_being_killed(std::uint32_t pid) {
 
 void Server::interrupt(std::uint64_t unique) {
   ++counters_.interrupts;
-  if (interrupt_active(unique)) return;
+  if (interrupt_own(unique)) return;
   relay_.relay_interrupt(*this, unique);
 }
 
@@ -53,28 +53,37 @@ void Server::take_posted_interrupts() {
     const std::lock_guard lock(posted_mutex_);
     posted.swap(posted_interrupts_);
   }
-  for (const std::uint64_t unique : posted) (void)interrupt_active(unique);
+  for (const std::uint64_t unique : posted) (void)interrupt_own(unique);
 }
 
-bool Server::interrupt_active(std::uint64_t unique) {
+bool Server::interrupt_own(std::uint64_t unique) {
   for (Request* request = active_; request != nullptr; request = request->next_active_) {
     if (request->header().unique != unique) continue;
     interrupt_request(*request);
     return true;
   }
+  if (interrupt_parked(unique)) return true;
   // Answered already, served by another loop, or not read yet: only in the last case will it
   // come up again here. Unique ids are not reused, so what stays remembered does no harm.
   early_interrupts_[next_early_++ % kEarlyInterrupts] = unique;
   return false;
 }
 
+bool Server::interrupt_parked(std::uint64_t unique) {
+  const auto header = parked_.find(unique);
+  if (!header) return false;
+  if (!is_being_killed(header->pid)) return true;
+  ++counters_.interrupted;
+  parked_.remove(unique);
+  read_on();
+  transport_.send_error(unique, EINTR);
+  return true;
+}
+
 void Server::interrupt_request(Request& request) {
   if (!is_being_killed(request.header().pid)) return;
   ++counters_.interrupted;
   switch (request.stage_) {
-    case Request::Stage::kParked:
-      if (parked_.remove(request)) reply_error(request, EINTR);
-      return;
     case Request::Stage::kDeferred:
       if (deferred_.remove(request)) reply_error(request, EINTR);
       return;

@@ -2,7 +2,9 @@
 // Everything in the home thread of the transport's context.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "fs/request.hpp"
 
@@ -40,6 +42,13 @@ class Transport {
   virtual void reply(Request& request) = 0;
   // Ends a request that has no reply.
   virtual void drop(Request& request) = 0;
+  // Frees the slot of a request that has not begun and goes on without one; no on_finished().
+  virtual void put_back(Request& request) = 0;
+  // Takes in such a request anew, from a copy of its message(). There must be a free slot.
+  [[nodiscard]] virtual Request& readmit(std::span<const std::byte> message) = 0;
+  // Reads no more requests until resume(). Both may be called again and again.
+  virtual void pause() = 0;
+  virtual void resume() = 0;
   // Answers a request that holds no slot with an error.
   virtual void send_error(std::uint64_t unique, int errno_value) = 0;
   // Slots that are not in use.

@@ -280,22 +280,66 @@ TEST_F(ServerTest, NobodyOvertakesTheParked) {
   expect_successes(last);
 }
 
-TEST_F(ServerTest, WithAllSlotsTakenTheBacklogStaysInTheKernel) {
+TEST_F(ServerTest, TheParkedLeaveTheLastSlotsFree) {
+  backing_.put_file("file", std::string(64, 'x'));
+  ServerRig::Options options;
+  options.slots = DevTransport::Options{}.slots;
+  ServerRig& rig = start(options);
+  const std::uint64_t handle = rig.open("file");
+  const std::uint64_t closing = rig.open("file");
+  const std::uint64_t node = rig.look_up("file");
+  const Uniques reads = hold_reads(handle, options.slots - Server::kReservedSlots);
+  const Uniques parked = send_many(500, requests::read(handle, 0, 16));
+  rig.until([&] { return rig.counters().parked == 500; });
+  EXPECT_EQ(rig.transport->free_slots(), Server::kReservedSlots);
+
+  rig.send(requests::forget(node, 3));
+  rig.send(requests::interrupt(parked[400]));
+  EXPECT_EQ(rig.call(requests::release(closing)).error(), 0);
+  EXPECT_EQ(backing_.tree->open_count(), 1U);
+  EXPECT_EQ(rig.counters().interrupts, 1U);
+  EXPECT_EQ(relay_.relayed(), 0U) << "its target is found among the parked";
+  EXPECT_TRUE(none_answered(parked));
+
+  rig.data.let_all_go();
+  expect_successes(reads);
+  expect_successes(parked);
+}
+
+TEST_F(ServerTest, AParkedWriteKeepsItsData) {
   backing_.put_file("file", std::string(64, 'x'));
   ServerRig& rig = start();
   const std::uint64_t handle = rig.open("file");
   const Uniques reads = hold_reads(handle, 8);
-  const Uniques more = send_many(100, requests::getattr());
-  rig.until([&] { return rig.counters().parked == 8; });
+  std::string data(100'000, 'a');
+  data.front() = 'A';
+  data.back() = 'Z';
+  const std::uint64_t write = rig.send(requests::write(handle, 64, data));
+  rig.until([&] { return rig.counters().parked == 1; });
+  // What comes meanwhile uses the slot that it has left.
+  rig.send(requests::interrupt(1234));
+  rig.data.let_all_go();
+  EXPECT_EQ(rig.wait(write).as<fuse_write_out>().size, data.size());
+  expect_successes(reads);
+  EXPECT_TRUE(backing_.content("file") == std::string(64, 'x') + data);
+}
+
+TEST_F(ServerTest, WithTooMuchParkedTheBacklogStaysInTheKernel) {
+  backing_.put_file("file", std::string(64, 'x'));
+  ServerRig& rig = start();
+  const std::uint64_t handle = rig.open("file");
+  const Uniques reads = hold_reads(handle, 8);
+  const Uniques more = send_many(ParkedRequests::kMaxCount + 100, requests::getattr());
+  rig.until([&] { return rig.counters().parked == ParkedRequests::kMaxCount; });
   rig.settle();
-  EXPECT_EQ(rig.transport->free_slots(), 0U);
+  EXPECT_EQ(rig.transport->free_slots(), Server::kReservedSlots);
   const std::uint64_t before = context_->counters().iterations;
   bool over = false;
   loop::Timer timer(*context_, [&] { over = true; });
   timer.arm_in(50'000'000);
   rig.until([&] { return over; });
   EXPECT_LE(context_->counters().iterations - before, 3U) << "it must not spin";
-  EXPECT_EQ(rig.counters().parked, 8U);
+  EXPECT_EQ(rig.counters().parked, ParkedRequests::kMaxCount);
 
   rig.data.let_all_go();
   expect_successes(reads);
