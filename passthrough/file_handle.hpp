@@ -4,6 +4,8 @@
 // position is guarded by its lock.
 #pragma once
 
+#include <liburing.h>
+
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -15,6 +17,13 @@
 
 namespace ouro::passthrough {
 
+// How the ring begins a transfer of a file.
+enum class RingStart : std::uint8_t {
+  kAtOnce = 0,  // in the loop's thread, which goes on where the transfer would block
+  kInWorker =
+      IOSQE_ASYNC,  // in a kernel worker, where the very question whether it would may block
+};
+
 // An open file has two descriptors of the same file, because the kernel's FUSE client uses one fh
 // for two kinds of I/O: what it does for its page cache (reads, and write-back of cached and
 // mapped pages, positional and of any alignment), and what an O_DIRECT caller asked for. So the
@@ -22,14 +31,18 @@ namespace ouro::passthrough {
 class FileHandle {
  public:
   // `direct` may be empty.
-  FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct)
+  FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
+             RingStart ring_start = RingStart::kAtOnce)
       : inode_(std::move(inode)),
         buffered_(std::move(buffered)),
         opened_direct_(static_cast<bool>(direct)),
+        ring_start_(ring_start),
         direct_(std::move(direct)) {}
 
   [[nodiscard]] const Inode& inode() const { return *inode_; }
   [[nodiscard]] int buffered_fd() const { return buffered_.get(); }
+  // IOSQE_* flags of its transfers.
+  [[nodiscard]] std::uint8_t sqe_flags() const { return static_cast<std::uint8_t>(ring_start_); }
   // The O_DIRECT descriptor, opened at the first use (fcntl(F_SETFL, O_DIRECT) after open).
   // Errors: EINVAL where the file system has no direct I/O, EMFILE, and EACCES where a plain
   // user's daemon may not open the file a second time.
@@ -45,6 +58,7 @@ class FileHandle {
   const InodeRef inode_;
   const loop::UniqueFd buffered_;
   const bool opened_direct_;
+  const RingStart ring_start_;
   std::atomic<AccessTime> access_time_ = AccessTime::kMoves;
   std::mutex mutex_;
   loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set

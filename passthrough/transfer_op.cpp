@@ -103,6 +103,7 @@ void TransferOp::prepare(io_uring_sqe& sqe) {
   } else {
     ::io_uring_prep_fsync(&sqe, fd_, kind_ == Kind::kDataSync ? IORING_FSYNC_DATASYNC : 0);
   }
+  sqe.flags = static_cast<__u8>(sqe.flags | file_->sqe_flags());
 }
 
 KernelResult TransferOp::call() {

@@ -21,6 +21,7 @@
 #include "passthrough/device_map.hpp"
 #include "passthrough/executor.hpp"
 #include "passthrough/file_handle.hpp"
+#include "passthrough/fuse_devices.hpp"
 #include "passthrough/inode_table.hpp"
 #include "passthrough/slot_table.hpp"
 #include "passthrough/tree_types.hpp"
@@ -149,6 +150,7 @@ class Tree {
                                 std::optional<FileHandleId> handle, std::int64_t size,
                                 const Credentials* credentials);
   [[nodiscard]] Result<loop::UniqueFd> open_direct(Executor& executor, int fd, int flags);
+  [[nodiscard]] RingStart ring_start(Executor& executor, const Inode& inode);
   [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, NodeId parent,
                                                   const char* name, int flags, const Caller& caller,
                                                   const SetIdKiller& killer);
@@ -157,6 +159,7 @@ class Tree {
   const Options options_;
   const loop::UniqueFd proc_fds_;  // O_PATH of /proc/self/fd
   DeviceMap devices_;
+  FuseDevices fuse_devices_;
   InodeTable inodes_;
   SlotTable<FileHandle> files_;
   SlotTable<DirHandle> directories_;

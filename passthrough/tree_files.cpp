@@ -80,8 +80,17 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
     buffered = open_buffered(WriteBack::kOff);
   }
   if (!buffered) return tl::unexpected(buffered.error());
-  return files_.insert(
-      std::make_shared<FileHandle>(std::move(inode), *std::move(buffered), std::move(direct)));
+  const RingStart start = ring_start(executor, *inode);
+  return files_.insert(std::make_shared<FileHandle>(std::move(inode), *std::move(buffered),
+                                                    std::move(direct), start));
+}
+
+// KERNEL: before it tries a transfer without blocking, io_uring asks poll() of files that do not
+// say that they can do so (FMODE_NOWAIT). FUSE is such a file system, and its poll() is a request
+// to its daemon that the submitting thread waits for.
+RingStart Tree::ring_start(Executor& executor, const Inode& inode) {
+  const bool fuse = fuse_devices_.contain(executor, inode.key.device, inode.path_fd.get());
+  return fuse ? RingStart::kInWorker : RingStart::kAtOnce;
 }
 
 Result<UniqueFd> Tree::open_direct(Executor& executor, int fd, int flags) {
@@ -152,8 +161,9 @@ Result<CreatedFile> Tree::adopt(Executor& executor, UniqueFd buffered, int flags
   OURO_TRY_ASSIGN(file.entry, intern(executor, std::move(path_fd)));
   auto inode = inodes_.find(file.entry.node);
   if (!inode) return tl::unexpected(inode.error());  // forgotten meanwhile, by a broken client
-  file.handle = files_.insert(
-      std::make_shared<FileHandle>(*std::move(inode), std::move(buffered), std::move(direct)));
+  const RingStart start = ring_start(executor, **inode);
+  file.handle = files_.insert(std::make_shared<FileHandle>(*std::move(inode), std::move(buffered),
+                                                           std::move(direct), start));
   return file;
 }
 

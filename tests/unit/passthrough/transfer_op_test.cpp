@@ -51,6 +51,25 @@ TEST_F(TransferOpTest, WriteGivesTheWholeBuffer) {
   EXPECT_EQ(content(), std::string("\0\0hello", 7));
 }
 
+TEST_F(TransferOpTest, BeginsInTheThreadOrInAWorkerAsTheFileSays) {
+  for (const auto start : {RingStart::kAtOnce, RingStart::kInWorker}) {
+    file_ = std::make_shared<FileHandle>(
+        std::make_shared<const Inode>(Inode{.key = {}, .type = S_IFREG, .path_fd = {}}),
+        loop::UniqueFd(::open((dir_ / "file").c_str(), O_RDWR | O_CLOEXEC)), loop::UniqueFd(),
+        start);
+    const unsigned flags = start == RingStart::kInWorker ? IOSQE_ASYNC : 0;
+    read(0);
+    EXPECT_EQ(executor_.sqe(0).flags, flags);
+    executor_.run(0);
+    write("data", 0);
+    EXPECT_EQ(executor_.sqe(0).flags, flags);
+    executor_.run(0);
+    op_.start_sync(executor_, file_, Sync::kAll);
+    EXPECT_EQ(executor_.sqe(0).flags, flags);
+    executor_.run(0);
+  }
+}
+
 TEST_F(TransferOpTest, SyncsAreToldApart) {
   op_.start_sync(executor_, file_, Sync::kAll);
   EXPECT_EQ(op_.opcode(), IORING_OP_FSYNC);
