@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fs/closer.hpp"
 #include "fs/connection.hpp"
 #include "fs/request.hpp"
 #include "loop/result.hpp"
@@ -18,6 +19,7 @@ struct OperationContext {
   passthrough::Tree& tree;
   passthrough::Executor& executor;
   const Connection& connection;
+  Closer& closer;
 };
 
 // Bytes of request.payload() that make the reply, or the errno to reply.
@@ -28,6 +30,7 @@ enum class Route : std::uint8_t {
   kControl,  // the server's own: no reply, or none from a handler; never held back
   kAtOnce,   // never waits, and is served even from the slots kept back (RELEASE)
   kWaits,    // metadata: may wait for the ring in a nested loop, one at a time
+  kCalls,    // metadata without an SQE form: like kPool where metadata waits, else like kWaits
   kPool,     // has no SQE form and can take long: a worker thread
   kData,     // starts an operation and replies when it is done
 };

@@ -78,7 +78,8 @@ Reply opendir(OperationContext& context, Request& request) {
 
 void undo_opendir(OperationContext& context, Request& request) {
   fuse_open_out out;
-  if (ArgumentReader(request.reply_payload()).read(out)) context.tree.releasedir(out.fh);
+  if (!ArgumentReader(request.reply_payload()).read(out)) return;
+  context.closer.close(context.tree.releasedir(out.fh));
 }
 
 Reply readdir(OperationContext& context, Request& request) {
@@ -128,7 +129,8 @@ void undo_readdirplus(OperationContext& context, Request& request) {
   while (rest.size() >= FUSE_NAME_OFFSET_DIRENTPLUS) {
     fuse_direntplus entry;
     std::memcpy(&entry, rest.data(), FUSE_NAME_OFFSET_DIRENTPLUS);
-    if (entry.entry_out.nodeid != 0) context.tree.forget(entry.entry_out.nodeid, 1);
+    const std::uint64_t node = entry.entry_out.nodeid;
+    if (node != 0) context.closer.close(context.tree.forget(node, 1));
     rest = rest.subspan(std::min(rest.size(), FUSE_DIRENTPLUS_SIZE(&entry)));
   }
 }
@@ -136,7 +138,7 @@ void undo_readdirplus(OperationContext& context, Request& request) {
 Reply releasedir(OperationContext& context, Request& request) {
   fuse_release_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  context.tree.releasedir(in.fh);
+  context.closer.close(context.tree.releasedir(in.fh));
   return 0;
 }
 

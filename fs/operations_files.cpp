@@ -76,7 +76,8 @@ Reply open(OperationContext& context, Request& request) {
 
 void undo_open(OperationContext& context, Request& request) {
   fuse_open_out out;
-  if (ArgumentReader(request.reply_payload()).read(out)) context.tree.release(out.fh);
+  if (!ArgumentReader(request.reply_payload()).read(out)) return;
+  context.closer.close(context.tree.release(out.fh));
 }
 
 Reply create(OperationContext& context, Request& request) {
@@ -105,8 +106,8 @@ Reply tmpfile(OperationContext& context, Request& request) {
 void undo_create(OperationContext& context, Request& request) {
   CreateOut out;
   if (!ArgumentReader(request.reply_payload()).read(out)) return;
-  context.tree.release(out.open.fh);
-  context.tree.forget(out.entry.nodeid, 1);
+  context.closer.close(context.tree.release(out.open.fh));
+  context.closer.close(context.tree.forget(out.entry.nodeid, 1));
 }
 
 Reply flush(OperationContext& context, Request& request) {
@@ -119,7 +120,7 @@ Reply flush(OperationContext& context, Request& request) {
 Reply release(OperationContext& context, Request& request) {
   fuse_release_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  context.tree.release(in.fh);
+  context.closer.close(context.tree.release(in.fh));
   return 0;
 }
 

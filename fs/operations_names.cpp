@@ -53,13 +53,13 @@ Reply lookup(OperationContext& context, Request& request) {
 void undo_entry(OperationContext& context, Request& request) {
   fuse_entry_out entry;
   if (!ArgumentReader(request.reply_payload()).read(entry) || entry.nodeid == 0) return;
-  context.tree.forget(entry.nodeid, 1);
+  context.closer.close(context.tree.forget(entry.nodeid, 1));
 }
 
 void forget(OperationContext& context, const Request& request) {
   fuse_forget_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return;
-  context.tree.forget(request.header().nodeid, in.nlookup);
+  context.closer.close(context.tree.forget(request.header().nodeid, in.nlookup));
 }
 
 void batch_forget(OperationContext& context, const Request& request) {
@@ -69,7 +69,7 @@ void batch_forget(OperationContext& context, const Request& request) {
   fuse_forget_one one;
   // As many as there really are, whatever the count says.
   for (std::uint32_t i = 0; i < in.count && reader.read(one); ++i) {
-    context.tree.forget(one.nodeid, one.nlookup);
+    context.closer.close(context.tree.forget(one.nodeid, one.nlookup));
   }
 }
 

@@ -31,10 +31,13 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
     : context_(context),
       transport_(transport),
       executors_(executors),
-      operation_{tree, executors.metadata, connection},
+      calls_(executors.nested != nullptr ? Route::kPool : Route::kWaits),
+      operation_{tree, executors.metadata, connection,
+                 executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_},
       relay_(relay),
       log_(std::move(log)),
       patience_(context, [this] { pool_deferred(); }),
+      pool_closer_(pool_),
       pool_(context, kMaxWorkers),
       posted_bh_(context, [this] { take_posted_interrupts(); }) {}
 
@@ -92,7 +95,8 @@ bool Server::is_turned_away(const Request& request) const {
   if (!only_user) return false;
   const uid_t uid = request.header().uid;
   // What was opened may be used, and is closed, by whoever holds it.
-  return uid != 0 && uid != *only_user && request.row_->route == Route::kWaits &&
+  const Route route = request.row_->route;
+  return uid != 0 && uid != *only_user && (route == Route::kWaits || route == Route::kCalls) &&
          !uses_handle(request.header().opcode);
 }
 
@@ -108,6 +112,7 @@ void Server::admit(Request& request) {
     case Route::kAtOnce:
       return run_handler(request);
     case Route::kWaits:
+    case Route::kCalls:
     case Route::kPool:
     case Route::kData:
       break;
@@ -161,7 +166,8 @@ void Server::control(Request& request) {
 // --- running -------------------------------------------------------------------------------------
 
 void Server::start(Request& request) {
-  switch (request.row_->route) {
+  const Route route = request.row_->route;
+  switch (route == Route::kCalls ? calls_ : route) {
     case Route::kData:
       return begin_data(request);
     case Route::kPool:
@@ -236,7 +242,8 @@ void Server::submit_to_pool(Request& request) {
 
 void Server::run_in_pool(Request& request) {
   passthrough::InlineExecutor executor(executors_.metadata.identity());
-  OperationContext operation{operation_.tree, executor, operation_.connection};
+  InlineCloser closer;
+  OperationContext operation{operation_.tree, executor, operation_.connection, closer};
   const Reply result = request.row_->handle(operation, request);
   result ? request.succeed(*result) : request.fail(result.error().value());
 }

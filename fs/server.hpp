@@ -6,8 +6,9 @@
 // FORGET, INTERRUPT and RELEASE always find one. Data requests run side by side. Metadata handlers
 // may wait for the ring in a nested loop, one at a time: what comes meanwhile is deferred, in
 // order, and when a wait lasts longer than kPatienceNs the deferred ones go to the worker pool, so
-// that a held operation parks nobody. FORGET, INTERRUPT and RELEASE never wait and are served as
-// long as ParkedRequests is not full.
+// that a held operation parks nobody. Where metadata waits like that, what has no SQE form goes to
+// the pool at once, and so does what is closed. FORGET, INTERRUPT and RELEASE never wait and are
+// served as long as ParkedRequests is not full.
 #pragma once
 
 #include <array>
@@ -124,6 +125,8 @@ class Server final : public RequestSink {
   loop::AioContext& context_;
   Transport& transport_;
   const Executors executors_;
+  const Route calls_;  // what Route::kCalls is here
+  InlineCloser closer_;
   OperationContext operation_;
   InterruptRelay& relay_;
   const loop::LogSink log_;
@@ -137,6 +140,7 @@ class Server final : public RequestSink {
   Request* waiting_ = nullptr;  // whose handler is in a nested wait
   std::int64_t wait_started_ns_ = 0;
   loop::Timer patience_;
+  PoolCloser pool_closer_;  // before the pool, which it gives a job to
   loop::WorkerPool pool_;
 
   static constexpr std::size_t kEarlyInterrupts = 64;

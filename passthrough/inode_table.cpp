@@ -68,19 +68,19 @@ loop::Result<InodeRef> InodeTable::find(NodeId node) const {
   return slot->inode;
 }
 
-void InodeTable::forget(NodeId node, std::uint64_t count) {
-  InodeRef last;  // closed after the lock is released
+InodeRef InodeTable::forget(NodeId node, std::uint64_t count) {
   const std::lock_guard lock(mutex_);
   auto* slot = const_cast<Slot*>(slot_of(node));
-  if (slot == nullptr) return;
+  if (slot == nullptr) return nullptr;
   slot->lookups -= std::min(slot->lookups, count);
-  if (slot->lookups > 0 || node == kRootNode) return;
+  if (slot->lookups > 0 || node == kRootNode) return nullptr;
   by_key_.erase(slot->inode->key);
-  last = std::exchange(slot->inode, nullptr);
+  InodeRef last = std::exchange(slot->inode, nullptr);
   // An id must never come back, so a slot that has used up its generations is given up.
-  if (slot->generation == kLastGeneration) return;
+  if (slot->generation == kLastGeneration) return last;
   ++slot->generation;
   free_.push_back(static_cast<std::uint32_t>(slot - slots_.data()));
+  return last;
 }
 
 std::size_t InodeTable::size() const {

@@ -54,8 +54,9 @@ class InodeTable {
   // Errors: ESTALE for an id that is not, or no longer, valid.
   [[nodiscard]] loop::Result<InodeRef> find(NodeId node) const;
   // Takes back `count` lookups; the inode leaves the table at 0 (and is closed when its last
-  // reference goes). More than were counted, an unknown node and the root are ignored beyond 0.
-  void forget(NodeId node, std::uint64_t count);
+  // reference goes) and is returned, else null. More than were counted, an unknown node and the
+  // root are ignored beyond 0.
+  InodeRef forget(NodeId node, std::uint64_t count);
 
   // Inodes in the table, the root included.
   [[nodiscard]] std::size_t size() const;

@@ -4,7 +4,6 @@
 #include <linux/magic.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 
 #include <cstring>
 #include <utility>
@@ -115,12 +114,12 @@ Result<UniqueFd> Tree::reopen(Executor& executor, int fd, int flags,
   return to_fd(sys::openat2(executor, proc_fds_.get(), path.name(), how, credentials));
 }
 
-mode_t Tree::effective_mode(Executor& executor, const Inode& parent, const Creation& creation) {
+Result<mode_t> Tree::effective_mode(Executor& executor, const Inode& parent,
+                                    const Creation& creation) {
   if (creation.umask == 0) return creation.mode;
-  const ProcPath path(parent.path_fd.get());
-  const loop::KernelResult acl_bytes = executor.call([&] {
-    return loop::from_libc(::getxattr(path.c_str(), "system.posix_acl_default", nullptr, 0));
-  });
+  const loop::KernelResult acl_bytes =
+      sys::getxattr(executor, parent.path_fd.get(), "system.posix_acl_default", {});
+  if (acl_bytes == -EINTR) return fail(EINTR);
   return acl_bytes > 0 ? creation.mode : creation.mode & ~creation.umask;
 }
 

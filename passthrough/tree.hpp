@@ -44,7 +44,8 @@ class Tree {
 
   // --- names (tree_names.cpp) ---
   [[nodiscard]] Result<Entry> lookup(Executor& executor, NodeId parent, const char* name);
-  void forget(NodeId node, std::uint64_t count) { inodes_.forget(node, count); }
+  // The inode if it has left the tree with that, else null: to be closed where it may take long.
+  InodeRef forget(NodeId node, std::uint64_t count) { return inodes_.forget(node, count); }
   [[nodiscard]] Result<Entry> mkdir(Executor& executor, NodeId parent, const char* name,
                                     const Creation& creation);
   [[nodiscard]] Result<Entry> mknod(Executor& executor, NodeId parent, const char* name,
@@ -99,7 +100,8 @@ class Tree {
   [[nodiscard]] Result<std::shared_ptr<FileHandle>> file(FileHandleId handle) const;
   // Reports what close() reports where that means something (NFS), and leaves the handle open.
   [[nodiscard]] Status flush(Executor& executor, FileHandleId handle);
-  void release(FileHandleId handle) { files_.remove(handle); }
+  // What the handle stood for (null: nothing), to be closed where it may take long.
+  std::shared_ptr<FileHandle> release(FileHandleId handle) { return files_.remove(handle); }
   [[nodiscard]] Status fallocate(Executor& executor, FileHandleId handle, int mode,
                                  std::int64_t offset, std::int64_t length,
                                  const SetIdKiller& killer);
@@ -122,7 +124,7 @@ class Tree {
   [[nodiscard]] Result<DirHandleId> opendir(Executor& executor, NodeId node, int flags = 0);
   // Errors: EBADF.
   [[nodiscard]] Result<std::shared_ptr<DirHandle>> directory(DirHandleId handle) const;
-  void releasedir(DirHandleId handle) { directories_.remove(handle); }
+  std::shared_ptr<DirHandle> releasedir(DirHandleId handle) { return directories_.remove(handle); }
   [[nodiscard]] Status fsyncdir(Executor& executor, DirHandleId handle, bool data_only);
   // The inode number to show for an entry of `directory` that says `inode`.
   [[nodiscard]] std::uint64_t shown_inode(const DirHandle& directory, std::uint64_t inode);
@@ -144,8 +146,9 @@ class Tree {
   [[nodiscard]] Result<loop::UniqueFd> reopen(Executor& executor, int fd, int flags,
                                               const Credentials* credentials = nullptr);
   // `mode` as the caller's umask leaves it, unless the parent's default ACL takes its place.
-  [[nodiscard]] mode_t effective_mode(Executor& executor, const Inode& parent,
-                                      const Creation& creation);
+  // Errors: EINTR.
+  [[nodiscard]] Result<mode_t> effective_mode(Executor& executor, const Inode& parent,
+                                              const Creation& creation);
   [[nodiscard]] Status set_size(Executor& executor, const Inode& inode,
                                 std::optional<FileHandleId> handle, std::int64_t size,
                                 const Credentials* credentials);

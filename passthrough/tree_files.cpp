@@ -110,7 +110,8 @@ Result<CreatedFile> Tree::create(Executor& executor, NodeId parent, const char* 
   open_how how{};
   how.flags = static_cast<std::uint64_t>(buffered_flags(flags, options_.write_back)) | O_CREAT |
               O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  how.mode = effective_mode(executor, *directory, creation) & 07777U;
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
+  how.mode = mode & 07777U;
   const loop::KernelResult fd = sys::openat2(executor, directory->path_fd.get(), name, how, &owner);
   if (fd == -EEXIST && (flags & O_EXCL) == 0) {
     return open_existing(executor, parent, name, flags, creation.caller, killer);
@@ -148,7 +149,8 @@ Result<CreatedFile> Tree::tmpfile(Executor& executor, NodeId parent, int flags,
   open_how how{};
   how.flags = static_cast<std::uint64_t>(buffered_flags(flags, options_.write_back)) | O_TMPFILE |
               (static_cast<unsigned>(flags) & O_EXCL) | O_CLOEXEC;
-  how.mode = effective_mode(executor, *directory, creation) & 07777U;
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
+  how.mode = mode & 07777U;
   OURO_TRY_ASSIGN(UniqueFd buffered,
                   to_fd(sys::openat2(executor, directory->path_fd.get(), ".", how, &owner)));
   return adopt(executor, std::move(buffered), flags);

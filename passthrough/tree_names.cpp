@@ -25,7 +25,7 @@ Result<Entry> Tree::mkdir(Executor& executor, NodeId parent, const char* name,
   OURO_TRY(check_name(name));
   OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
   const Credentials owner = Credentials::owner(creation.caller);
-  const mode_t mode = effective_mode(executor, *directory, creation);
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
   OURO_TRY(to_status(sys::mkdirat(executor, directory->path_fd.get(), name, mode, &owner)));
   return lookup(executor, parent, name);
 }
@@ -35,7 +35,7 @@ Result<Entry> Tree::mknod(Executor& executor, NodeId parent, const char* name,
   OURO_TRY(check_name(name));
   OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
   const Credentials owner = Credentials::owner(creation.caller);
-  const mode_t mode = effective_mode(executor, *directory, creation);
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
   OURO_TRY(to_status(sys::mknodat(executor, directory->path_fd.get(), name, mode, device, &owner)));
   return lookup(executor, parent, name);
 }

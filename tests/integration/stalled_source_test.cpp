@@ -2,8 +2,14 @@
 // is asked of that part waits; all else is served meanwhile, even by a single loop.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,6 +85,27 @@ class StalledSource : public ::testing::TestWithParam<Metadata> {
 
 TEST_P(StalledSource, AReadDoesNotKeepOthersFromBeingServed) {
   ask("stalls/file", O_RDONLY, [](int fd) { return read_at(fd, 100, 0).size() == 7; });
+  stall();
+  expect_others_served();
+  resume();
+}
+
+// What has no SQE form, where metadata is to wait on the ring.
+TEST_P(StalledSource, NoCallKeepsOthersFromBeingServed) {
+  if (GetParam() == Metadata::kInline) GTEST_SKIP() << "inline metadata holds the loop up";
+  const auto file = [&](const std::function<bool(int)>& body) { ask("stalls/file", O_RDWR, body); };
+  ask("stalls", O_RDONLY | O_DIRECTORY, [](int fd) {
+    std::array<char, 4096> records;
+    return ::syscall(SYS_getdents64, fd, records.data(), records.size()) > 0;
+  });
+  file([](int fd) {
+    struct ::statvfs space {};
+    return ::fstatvfs(fd, &space) == 0;
+  });
+  file([](int fd) { return ::fchmod(fd, 0600) == 0; });
+  file([](int fd) { return ::flistxattr(fd, nullptr, 0) >= 0; });
+  file([](int fd) { return ::lseek(fd, 0, SEEK_DATA) == 0; });
+  file([](int fd) { return ::close(::dup(fd)) == 0; });
   stall();
   expect_others_served();
   resume();

@@ -67,6 +67,15 @@ TEST(OpcodeTable, WhatOthersDependOnIsNeverHeldBack) {
   }
 }
 
+TEST(OpcodeTable, WhatHasNoSqeFormIsMarked) {
+  const std::set<std::uint32_t> calls{FUSE_SETATTR,     FUSE_READLINK,    FUSE_MKNOD, FUSE_STATFS,
+                                      FUSE_LISTXATTR,   FUSE_REMOVEXATTR, FUSE_FLUSH, FUSE_READDIR,
+                                      FUSE_READDIRPLUS, FUSE_ACCESS,      FUSE_IOCTL, FUSE_LSEEK};
+  for (const OpcodeRow* row : all_rows()) {
+    EXPECT_EQ(row->route == Route::kCalls, calls.count(row->opcode) == 1) << row->name;
+  }
+}
+
 TEST(OpcodeTable, DataOperationsNeverWait) {
   for (const std::uint32_t opcode : {FUSE_READ, FUSE_WRITE, FUSE_FSYNC}) {
     EXPECT_EQ(find_opcode(opcode)->route, Route::kData);

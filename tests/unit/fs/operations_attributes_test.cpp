@@ -244,6 +244,9 @@ TEST_P(AttributesTest, Statfs) {
   EXPECT_GE(out.st.bfree, out.st.bavail);
   EXPECT_EQ(out.st.padding, 0U);
   EXPECT_EQ(error_of(Message(FUSE_STATFS, 999)), ESTALE);
+  // Without an SQE form, it must not hold up a loop that is to be held up by nothing.
+  finish();
+  EXPECT_EQ(serving_->server_counters().pooled, GetParam().metadata == Metadata::kNested ? 2U : 0U);
 }
 
 // --- extended attributes -------------------------------------------------------------------------
