@@ -93,8 +93,11 @@ void Server::interrupt_request(Request& request) {
       if (executors_.nested != nullptr) executors_.nested->abandon_wait();
       return;
     case Request::Stage::kPooled:
+      // What has begun ends with its system call.
+      if (pool_.cancel(request)) reply_error(request, EINTR);
+      return;
     case Request::Stage::kIdle:
-      return;  // a system call that runs, or a reply on its way
+      return;  // a reply on its way
   }
 }
 

@@ -45,6 +45,11 @@ void WorkerPool::submit(Job& job) {
   wake_.notify_one();
 }
 
+bool WorkerPool::cancel(Job& job) {
+  const std::lock_guard lock(mutex_);
+  return queued_.remove(job);
+}
+
 void WorkerPool::work() {
   std::unique_lock lock(mutex_);
   for (;;) {

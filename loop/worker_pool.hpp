@@ -1,8 +1,8 @@
 // A few threads for work that has no SQE form and can block, with completion in the home thread.
 //
-// Home thread: construct, submit, destroy. A Job belongs to the caller from construction on and
-// must stay alive until done() is entered. The owner bounds how many are queued; the pool bounds
-// the threads, which are started when they are needed.
+// Home thread: construct, submit, cancel, destroy. A Job belongs to the caller from construction on
+// and must stay alive until done() is entered. The owner bounds how many are queued; the pool
+// bounds the threads, which are started when they are needed.
 #pragma once
 
 #include <condition_variable>
@@ -41,6 +41,8 @@ class WorkerPool {
   ~WorkerPool();
 
   void submit(Job& job);
+  // Takes a submitted job back: true if it had not begun, and then neither run() nor done() comes.
+  [[nodiscard]] bool cancel(Job& job);
 
  private:
   void work();

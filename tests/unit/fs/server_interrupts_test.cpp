@@ -15,6 +15,22 @@ std::uint64_t answer_id(std::uint64_t target) {
   return target | wire::kInterruptBit;
 }
 
+// A lease of a file, for which whoever opens the file waits.
+class Lease {
+ public:
+  explicit Lease(const std::string& path) : fd_(::open(path.c_str(), O_RDWR | O_CLOEXEC)) {
+    (void)::signal(SIGIO, SIG_IGN);  // asks for it back
+    held_ = ::fcntl(fd_.get(), F_SETLEASE, F_WRLCK) == 0;
+  }
+  [[nodiscard]] bool is_held() const { return held_; }
+  [[nodiscard]] bool is_asked_back() const { return ::fcntl(fd_.get(), F_GETLEASE) != F_WRLCK; }
+  void give_back() { fd_.reset(); }
+
+ private:
+  loop::UniqueFd fd_;
+  bool held_ = false;
+};
+
 class InterruptTest : public ServerRigTest {
  protected:
   // Has the server take everything in that was sent until now.
@@ -156,19 +172,43 @@ TEST_F(InterruptTest, ThereIsASlotForTheInterruptOfWhatWasParked) {
   for (const std::uint64_t read : others) EXPECT_EQ(rig.wait(read).error(), 0);
 }
 
-TEST_F(InterruptTest, ARequestInThePoolIsLeftAlone) {
+TEST_F(InterruptTest, APooledRequestOfAKilledClientEndsUnlessItHasBegun) {
+  backing_.put_file("held");
   backing_.put_file("a");
-  backing_.put_file("b");
-  ServerRig& rig = start();
-  std::uint64_t pooled = 0;
+  ServerRig::Options options;
+  options.slots = 64;
+  ServerRig& rig = start(options);
+  const std::uint64_t node = rig.look_up("held");
+  const std::uint64_t root_lookups = backing_.tree->inode_count();
+  Lease lease(backing_.directory / "held");
+  if (!lease.is_held()) GTEST_SKIP() << "no leases in " << backing_.directory.path();
+  std::vector<std::uint64_t> opens;
+  std::uint64_t queued = 0;
+  std::uint64_t living = 0;
   rig.metadata.hold_next([&] {
-    pooled = rig.send(requests::lookup("b").from(0, 0, killed_.pid()));
-    rig.until([&] { return rig.counters().pooled == 1; });
-    rig.send(requests::interrupt(pooled));
-    rig.until([&] { return rig.counters().interrupts == 1; });
+    // Every worker of the pool waits for the lease.
+    for (unsigned i = 0; i < Server::kMaxWorkers; ++i) {
+      opens.push_back(rig.send(requests::open(node, O_RDONLY).from(0, 0, killed_.pid())));
+    }
+    rig.until([&] { return rig.counters().pooled == opens.size() && lease.is_asked_back(); });
+    queued = rig.send(requests::lookup("a").from(0, 0, killed_.pid()));
+    living = rig.send(requests::lookup("a").from(0, 0, ::getpid()));
+    rig.until([&] { return rig.counters().pooled == opens.size() + 2; });
+    for (const std::uint64_t unique : {opens[0], queued, living}) {
+      rig.send(requests::interrupt(unique));
+    }
+    rig.until([&] { return rig.answered(queued); });
+    EXPECT_EQ(rig.wait(queued).error(), EINTR);
+    rig.until([&] { return rig.counters().interrupts == 3; });
+    rig.settle();
+    EXPECT_FALSE(rig.answered(opens[0]));
+    EXPECT_FALSE(rig.answered(living));
+    lease.give_back();
   });
-  EXPECT_EQ(rig.call(requests::lookup("a")).error(), 0);
-  EXPECT_EQ(rig.wait(pooled).error(), 0);
+  EXPECT_EQ(rig.call(requests::getattr()).error(), 0);
+  for (const std::uint64_t unique : opens) EXPECT_EQ(rig.wait(unique).error(), 0);
+  EXPECT_EQ(rig.wait(living).error(), 0);
+  EXPECT_EQ(backing_.tree->inode_count(), root_lookups + 1);
 }
 
 TEST_F(InterruptTest, SeveralInterruptsOfOneRequest) {

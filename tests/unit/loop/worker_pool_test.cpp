@@ -168,6 +168,39 @@ TEST_F(WorkerPoolTest, UsesAsManyThreadsAsAllowedAndNeeded) {
   return std::distance(begin(tasks), end(tasks));
 }
 
+TEST_F(WorkerPoolTest, WhatHasNotBegunCanBeTakenBack) {
+  Gate gate;
+  WorkerPool pool(*context_, 1);
+  TestJob running([&] { gate.pass(); });
+  TestJob first([] { ADD_FAILURE() << "it was taken back"; });
+  TestJob second([] {});
+  pool.submit(running);
+  gate.wait_for(1);
+  pool.submit(first);
+  pool.submit(second);
+  EXPECT_TRUE(pool.cancel(first));
+  EXPECT_FALSE(pool.cancel(first)) << "it is there no more";
+  EXPECT_FALSE(pool.cancel(running)) << "it has begun";
+  gate.open();
+  poll_until([&] { return second.completions() > 0; });
+  EXPECT_EQ(running.completions(), 1);
+  EXPECT_FALSE(pool.cancel(running)) << "it is done";
+  EXPECT_EQ(first.completions(), 0);
+  // It is the caller's again.
+  pool.submit(second);
+  poll_until([&] { return second.completions() == 2; });
+}
+
+TEST_F(WorkerPoolTest, WhatHasRunIsDoneAndNotTakenBack) {
+  WorkerPool pool(*context_, 1);
+  std::atomic<bool> ran = false;
+  TestJob job([&] { ran = true; });
+  pool.submit(job);
+  while (!ran) std::this_thread::yield();
+  EXPECT_FALSE(pool.cancel(job));
+  poll_until([&] { return job.completions() > 0; });
+}
+
 TEST_F(WorkerPoolTest, AnIdleThreadIsUsedAgain) {
   constexpr unsigned kJobs = 8;
   WorkerPool pool(*context_, kJobs);
