@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "fs/argument_reader.hpp"
+#include "fs/creator.hpp"
 #include "fs/encode.hpp"
 #include "fs/operations.hpp"
 
@@ -15,7 +16,12 @@ namespace {
 std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags) {
   std::uint32_t flags = context.connection.cache.file_open_flags;
   // Without these the kernel would run the direct writes to one file one after another.
-  if ((client_flags & O_DIRECT) != 0) flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  // KERNEL(6.6): with them it refuses shared mappings, unless that flag is in force. Natively a
+  // file that was opened with O_DIRECT can be mapped like any other.
+  const bool maps = (context.connection.negotiated.flags & wire::kDirectIoAllowMmap) != 0;
+  if (maps && (client_flags & O_DIRECT) != 0) {
+    flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  }
   return flags;
 }
 
@@ -30,6 +36,15 @@ passthrough::SetIdKiller unflagged_killer(const OperationContext& context, const
   const bool ours = (context.connection.negotiated.flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
   if (!ours || request.header().uid == 0) return std::nullopt;
   return request.caller();
+}
+
+// KERNEL(5.13): from 7.34 on the client checks who may set flags and attributes by these ioctls
+// (vfs_fileattr_set()); before, it leaves that to us, who cannot.
+constexpr std::uint32_t kFirstMinorThatChecksIoctls = 34;
+
+bool is_for_anybody(const OperationContext& context, std::uint32_t command) {
+  const bool sets = (_IOC_DIR(command) & _IOC_WRITE) != 0;
+  return sets && context.connection.negotiated.kernel_minor < kFirstMinorThatChecksIoctls;
 }
 
 struct CreateOut {
@@ -90,7 +105,7 @@ Reply create(OperationContext& context, Request& request) {
       context, request, in.flags,
       context.tree.create(context.executor, request.header().nodeid, name,
                           static_cast<int>(in.flags),
-                          passthrough::Creation{in.mode, in.umask, request.caller()},
+                          passthrough::Creation{in.mode, in.umask, creator(context, request)},
                           flagged_killer(in.open_flags, request)));
 }
 
@@ -100,7 +115,7 @@ Reply tmpfile(OperationContext& context, Request& request) {
   return reply_created(
       context, request, in.flags,
       context.tree.tmpfile(context.executor, request.header().nodeid, static_cast<int>(in.flags),
-                           passthrough::Creation{in.mode, in.umask, request.caller()}));
+                           passthrough::Creation{in.mode, in.umask, creator(context, request)}));
 }
 
 void undo_create(OperationContext& context, Request& request) {
@@ -159,6 +174,7 @@ Reply ioctl(OperationContext& context, Request& request) {
   ArgumentReader reader(request.arguments());
   fuse_ioctl_in in;
   if (!reader.read(in) || reader.rest().size() < in.in_size) return loop::fail(EINVAL);
+  if (is_for_anybody(context, in.cmd)) return loop::fail(ENOTTY);
   if (in.out_size > request.payload().size() - sizeof(fuse_ioctl_out)) return loop::fail(EINVAL);
   int fd = -1;
   std::shared_ptr<passthrough::FileHandle> file;      // pins fd

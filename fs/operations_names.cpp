@@ -2,6 +2,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs/argument_reader.hpp"
+#include "fs/creator.hpp"
 #include "fs/encode.hpp"
 #include "fs/operations.hpp"
 
@@ -82,7 +83,7 @@ Reply symlink(OperationContext& context, Request& request) {
   const char* name = reader.name();
   const char* target = reader.name();
   if (name == nullptr || target == nullptr) return loop::fail(EINVAL);
-  const Creation creation{.caller = request.caller()};
+  const Creation creation{.caller = creator(context, request)};
   return reply_entry(
       context, request,
       context.tree.symlink(context.executor, request.header().nodeid, name, target, creation));
@@ -94,10 +95,10 @@ Reply mknod(OperationContext& context, Request& request) {
   if (!reader.read(in)) return loop::fail(EINVAL);
   const char* name = reader.name();
   if (name == nullptr) return loop::fail(EINVAL);
-  return reply_entry(
-      context, request,
-      context.tree.mknod(context.executor, request.header().nodeid, name,
-                         Creation{in.mode, in.umask, request.caller()}, decode_device(in.rdev)));
+  return reply_entry(context, request,
+                     context.tree.mknod(context.executor, request.header().nodeid, name,
+                                        Creation{in.mode, in.umask, creator(context, request)},
+                                        decode_device(in.rdev)));
 }
 
 Reply mkdir(OperationContext& context, Request& request) {
@@ -108,7 +109,7 @@ Reply mkdir(OperationContext& context, Request& request) {
   if (name == nullptr) return loop::fail(EINVAL);
   return reply_entry(context, request,
                      context.tree.mkdir(context.executor, request.header().nodeid, name,
-                                        Creation{in.mode, in.umask, request.caller()}));
+                                        Creation{in.mode, in.umask, creator(context, request)}));
 }
 
 Reply unlink(OperationContext& context, Request& request) {

@@ -9,7 +9,15 @@
 namespace ouro::passthrough {
 namespace {
 
-// Whether `group` is among the supplementary groups of the task `pid`; no if that cannot be read.
+// The group whose members keep the SGID bit of the file behind `fd`; empty where none does.
+std::optional<gid_t> deciding_group(int fd) {
+  struct ::stat stat {};
+  if (::fstat(fd, &stat) < 0 || (stat.st_mode & (S_ISGID | S_IXGRP)) != S_ISGID) return {};
+  return stat.st_gid;
+}
+
+}  // namespace
+
 bool is_member(pid_t pid, gid_t group) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/status");
   std::string line;
@@ -23,15 +31,6 @@ bool is_member(pid_t pid, gid_t group) {
   }
   return false;
 }
-
-// The group whose members keep the SGID bit of the file behind `fd`; empty where none does.
-std::optional<gid_t> deciding_group(int fd) {
-  struct ::stat stat {};
-  if (::fstat(fd, &stat) < 0 || (stat.st_mode & (S_ISGID | S_IXGRP)) != S_ISGID) return {};
-  return stat.st_gid;
-}
-
-}  // namespace
 
 std::optional<Credentials> killing_credentials(const SetIdKiller& killer, int fd) {
   if (!killer) return std::nullopt;

@@ -8,6 +8,9 @@
 
 namespace ouro::passthrough {
 
+// Whether `group` is among the supplementary groups of the task `pid`; no if that cannot be read.
+[[nodiscard]] bool is_member(pid_t pid, gid_t group);
+
 // A caller without CAP_FSETID who changes a file's content; empty: one who has it.
 using SetIdKiller = std::optional<Caller>;
 

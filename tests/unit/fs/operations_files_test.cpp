@@ -55,6 +55,7 @@ TEST_P(FilesTest, OpenAndRelease) {
 }
 
 TEST_P(FilesTest, OpenFlagsComeFromThePolicy) {
+  connection_.negotiated.flags |= wire::kDirectIoAllowMmap;
   connection_.cache.file_open_flags = FOPEN_KEEP_CACHE;
   backing_.put_file("file");
   const std::uint64_t node = look_up("file");
@@ -66,6 +67,14 @@ TEST_P(FilesTest, OpenFlagsComeFromThePolicy) {
   if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
   EXPECT_EQ(direct.as<fuse_open_out>().open_flags,
             std::uint32_t{FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES});
+}
+
+TEST_P(FilesTest, DirectFilesStayMappableOnOldKernels) {
+  connection_.negotiated.flags &= ~wire::kDirectIoAllowMmap;
+  backing_.put_file("file");
+  const Answer direct = call(requests::open(look_up("file"), O_RDONLY | O_DIRECT));
+  if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
+  EXPECT_EQ(direct.as<fuse_open_out>().open_flags, 0U);
 }
 
 TEST_P(FilesTest, OpenTruncates) {
@@ -323,6 +332,19 @@ TEST_P(IoctlTest, FlagsOfAFile) {
   EXPECT_EQ(control(handle, FS_IOC_SETFLAGS, 0, argument).payload.size(), sizeof(fuse_ioctl_out));
   ASSERT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &native), 0);
   EXPECT_EQ(native, wanted);
+}
+
+TEST_P(IoctlTest, NothingIsSetWhereNobodyHasCheckedTheCaller) {
+  connection_.negotiated.kernel_minor = 33;
+  backing_.put_file("file");
+  const std::uint64_t handle = open("file", O_RDWR);
+  for (const unsigned command : {unsigned{FS_IOC_SETFLAGS}, unsigned{FS_IOC_FSSETXATTR}}) {
+    EXPECT_EQ(control(handle, command, 0, std::string(32, 0)).error(), ENOTTY) << command;
+  }
+  const loop::UniqueFd fd(::open(path("file").c_str(), O_RDONLY | O_CLOEXEC));
+  int native = 0;
+  const int native_error = ::ioctl(fd.get(), FS_IOC_GETFLAGS, &native) == 0 ? 0 : errno;
+  EXPECT_EQ(control(handle, FS_IOC_GETFLAGS, sizeof(int)).error(), native_error);
 }
 
 TEST_P(IoctlTest, FlagsOfADirectory) {
