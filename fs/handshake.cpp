@@ -15,8 +15,9 @@ namespace ouro::fs {
 namespace {
 
 constexpr std::uint32_t kPageBytes = 4096;
-// KERNEL(5.4): 7.31 is the oldest protocol whose INIT can ask for all that is relied on below
-// (MAX_PAGES, EXPLICIT_INVAL_DATA); everything newer is taken if it is offered.
+// KERNEL(5.4): 7.31 is the oldest protocol that has all that is relied on: MAX_PAGES (7.28), and
+// writes that say whether they clear set-id bits (7.31). Everything newer is taken if it is
+// offered.
 constexpr std::uint32_t kOldestMinor = 31;
 
 // Requests that may be in flight before the kernel holds back asynchronous ones (read-ahead,

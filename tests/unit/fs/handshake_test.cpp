@@ -75,6 +75,8 @@ TEST_F(Handshake, TakesOnlyWhatIsOfferedAndWanted) {
        {std::uint64_t{FUSE_POSIX_LOCKS}, std::uint64_t{FUSE_FLOCK_LOCKS},
         std::uint64_t{FUSE_NO_OPEN_SUPPORT}, std::uint64_t{FUSE_NO_OPENDIR_SUPPORT},
         std::uint64_t{FUSE_HANDLE_KILLPRIV}, std::uint64_t{FUSE_WRITEBACK_CACHE},
+        std::uint64_t{FUSE_EXPLICIT_INVAL_DATA}, std::uint64_t{1} << 35 /* HAS_EXPIRE_ONLY */,
+        std::uint64_t{1} << 39 /* HAS_RESEND */, std::uint64_t{1} << 42 /* REQUEST_TIMEOUT */,
         std::uint64_t{FUSE_SUBMOUNTS}, std::uint64_t{FUSE_MAP_ALIGNMENT},
         std::uint64_t{1} << 32 /* SECURITY_CTX */, std::uint64_t{1} << 37 /* PASSTHROUGH */,
         std::uint64_t{1} << 40 /* ALLOW_IDMAP */, std::uint64_t{1} << 41 /* OVER_IO_URING */}) {
