@@ -108,6 +108,7 @@ Mounted::Mounted(MountPlan plan) : plan_(std::move(plan)), log_path_(home_ / "lo
   command.arguments.push_back(path());
   command.who = plan_.who;
   command.output = log_path_;
+  command.before_exec = plan_.before_exec;
   program_ = Process::start(command);
   await_serving();
 }

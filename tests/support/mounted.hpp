@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,7 @@ struct MountPlan {
   std::filesystem::path source = {};       // empty: a fresh directory
   std::filesystem::path mountpoint = {};   // empty: a fresh directory
   std::vector<std::string> expected = {};  // parts of lines that are no reason to complain
+  std::function<void()> before_exec = {};  // in the program's process, still as the test's user
 };
 
 class Mounted {
