@@ -5,6 +5,7 @@
 
 #include "loop/aio_context.hpp"
 #include "loop/invariant.hpp"
+#include "loop/tsan.hpp"
 
 namespace ouro::loop {
 namespace {
@@ -31,6 +32,7 @@ void AioContext::commit_sqe(io_uring_sqe& sqe, CqeHandler& handler) {
   handler.fate_ = fate_.get();
   handler.in_flight_ = true;
   ++in_flight_;
+  tsan_release(&handler);
 }
 
 void AioContext::reserve_chain(std::size_t links) {
@@ -133,6 +135,7 @@ void AioContext::reap() {
 }
 
 void AioContext::take_cqe(CqeHandler& handler, const Cqe& cqe) {
+  tsan_acquire(&handler);
   ++counters_.cqes_by_opcode[handler.opcode_];
   if ((cqe.flags & IORING_CQE_F_MORE) != 0) return ready_.push(handler, cqe);
   if (handler.linked()) return take_link(handler, cqe);
