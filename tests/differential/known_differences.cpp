@@ -98,7 +98,9 @@ std::string show(const Fact& fact) {
 }
 
 bool fact_holds(const Condition& condition, const Outcome& native, const std::string& field) {
-  const Fact* fact = native.find(field.substr(0, prefix_size(field)) + condition.subject);
+  const bool is_of_an_argument = prefix_size(condition.subject) != 0;
+  const std::string prefix = is_of_an_argument ? "" : field.substr(0, prefix_size(field));
+  const Fact* fact = native.find(prefix + condition.subject);
   return fact != nullptr && holds(condition, show(*fact));
 }
 
@@ -154,6 +156,12 @@ bool set_calls(KnownDifference& entry, const std::string& value) {
   return std::all_of(entry.calls.begin(), entry.calls.end(), is_call_name);
 }
 
+bool set_after(KnownDifference& entry, const std::string& value) {
+  entry.after = split(value, ",");
+  return std::all_of(entry.after.begin(), entry.after.end(),
+                     [](const std::string& name) { return find_row(name) != nullptr; });
+}
+
 bool set_relation(KnownDifference& entry, const std::string& value) {
   entry.relation = value == "mount-less" ? Relation::kMountLess : Relation::kMountGreater;
   return value == "mount-less" || value == "mount-greater";
@@ -177,6 +185,8 @@ constexpr Key kKeys[] = {{"call", set_calls},
                          {"with", add_condition<&KnownDifference::with>},
                          {"where", add_condition<&KnownDifference::where>},
                          {"filesystem", set_list<&KnownDifference::filesystems>},
+                         {"after", set_after},
+                         {"cache", set_list<&KnownDifference::caches>},
                          {"identity", set_identity},
                          {"then", set_then},
                          {"reason", set_text<&KnownDifference::reason>},
@@ -256,7 +266,12 @@ bool KnownDifference::matches(const Sighting& sighting) const {
   if (!allows(native, difference.native) || !allows(mount, difference.mount)) return false;
   if (relation != Relation::kNone && relation != difference.relation) return false;
   if (!allows(filesystems, sighting.filesystem)) return false;
+  if (!allows(caches, sighting.cache)) return false;
   if (!identity.empty() && (identity == "root") != sighting.by_root) return false;
+  const auto was_called = [&](const std::string& name) {
+    return sighting.calls_so_far != nullptr && sighting.calls_so_far->count(name) != 0;
+  };
+  if (!after.empty() && std::none_of(after.begin(), after.end(), was_called)) return false;
   const bool arguments_fit = std::all_of(with.begin(), with.end(), [&](const Condition& condition) {
     return sighting.made != nullptr && argument_holds(condition, *sighting.made);
   });

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ struct Sighting {
   const Difference* difference = nullptr;
   std::string filesystem;
   bool by_root = false;
+  std::string cache;                                    // the mount's option
+  const std::set<std::string>* calls_so_far = nullptr;  // of the sequence, this one included
 };
 
 enum class Then { kContinue, kEndSequence };
@@ -42,6 +45,8 @@ struct KnownDifference {
   std::vector<std::string> native;
   std::vector<std::string> mount;
   std::vector<std::string> filesystems;
+  std::vector<std::string> caches;
+  std::vector<std::string> after;
   std::string identity;
   Relation relation = Relation::kNone;
   std::vector<Condition> with;

@@ -78,7 +78,8 @@ class Program {
       : options_(std::move(options)),
         known_(load_known(options_.known_file)),
         workers_(start_workers()),
-        runner_({options_.sides, kScratchName, options_.known_policy, timeout_s(), nullptr},
+        runner_({options_.sides, kScratchName, options_.known_policy, timeout_s(), options_.cache,
+                 nullptr},
                 *workers_, known_) {}
 
   int run_all() {
@@ -134,9 +135,9 @@ class Program {
     if (options_.action == Action::kReplay) return "--replay " + options_.replay_file;
     return fmt::format(
         "ouro-differential --native {} --mount {} --mount-source {} --seed {} --sequence {} "
-        "--calls {} --paced {}{}",
+        "--calls {} --paced {} --cache {}{}",
         options_.sides.native, options_.sides.mount, options_.sides.mount_source, sequence.seed,
-        sequence.number, options_.shape.calls, options_.shape.paced_every,
+        sequence.number, options_.shape.calls, options_.shape.paced_every, options_.cache,
         options_.users == Users::kSeveral ? " --users" : "");
   }
 

@@ -72,6 +72,8 @@ constexpr Row kRows[] = {
      [](Options& o, const char*) { return set(o.users, Users::kSeveral); }},
     {"paced", "N", "pace every N-th sequence for exact times, 0: none (10)",
      [](Options& o, const char* v) { return set_number(o.shape.paced_every, v); }},
+    {"cache", "MODE", "the option cache= of the mount (auto); known differences depend on it",
+     [](Options& o, const char* v) { return set_text(o.cache, v); }},
     {"known", "FILE", "the list of known differences",
      [](Options& o, const char* v) { return set_text(o.known_file, v); }},
     {"quick-known", nullptr, "end a sequence at its first known difference",

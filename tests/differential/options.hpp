@@ -21,6 +21,7 @@ struct Options {
   std::uint64_t first_sequence = 0;
   std::uint64_t sequences = 200;
   Users users = Users::kOne;
+  std::string cache = "auto";
   std::string known_file;
   std::string report_file;
   std::string replay_file;

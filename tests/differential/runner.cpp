@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <set>
+#include <string>
 #include <utility>
 
 namespace ouro::differential {
@@ -105,6 +107,7 @@ class Runner::Run {
   }
 
   void count(const Call& call, const Outcome& native) {
+    calls_so_far_.insert(call.row->name);
     Tally::Count& kind = tally_.by_kind[call.row->name];
     ++tally_.calls;
     ++kind.calls;
@@ -119,7 +122,8 @@ class Runner::Run {
       const bool by_root =
           runner_.workers_.names()[static_cast<std::size_t>(call.identity)] == std::string("root");
       verdict = std::max(verdict, judge(index, {call.row->name, &call, &outcomes.native,
-                                                &difference, runner_.filesystem_, by_root}));
+                                                &difference, runner_.filesystem_, by_root,
+                                                runner_.setup_.cache, &calls_so_far_}));
     }
     return verdict;
   }
@@ -151,8 +155,9 @@ class Runner::Run {
     Verdict verdict = Verdict::kSame;
     for (const TreeDifference& found : compare_trees(native, mount, yardstick_)) {
       verdict = std::max(
-          verdict, judge(sequence_.calls.size(), {which, nullptr, found.native, &found.difference,
-                                                  runner_.filesystem_, false}));
+          verdict, judge(sequence_.calls.size(),
+                         {which, nullptr, found.native, &found.difference, runner_.filesystem_,
+                          false, runner_.setup_.cache, &calls_so_far_}));
     }
     return verdict;
   }
@@ -171,6 +176,7 @@ class Runner::Run {
   Scratch scratch_;
   Yardstick yardstick_;
   std::optional<Failure> failure_;
+  std::set<std::string> calls_so_far_;
 };
 
 Runner::Runner(Setup setup, Workers& workers, const KnownDifferences& known)

@@ -52,6 +52,7 @@ class Runner {
     // How long making, walking or removing the directories may take; then SIGALRM ends the program,
     // since a mount that hangs leaves no other way. 0: for ever.
     unsigned timeout_s = 0;
+    std::string cache = "auto";  // the mount's option, which rules about known differences ask for
     // Changes what the mount is said to have done: the selftest's way to make it lie.
     std::function<void(const Call&, Outcome&)> distort_mount;
   };

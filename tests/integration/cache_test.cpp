@@ -2,9 +2,13 @@
 // every cache mode, and what each of them promises about changes behind the mount.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -82,6 +86,77 @@ TEST(CacheNever, ShowsForeignChangesAtOnce) {
     EXPECT_FALSE(std::filesystem::exists(mounted.path() / "f"));
     EXPECT_TRUE(std::filesystem::exists(mounted.path() / "g"));
   });
+}
+
+// Of the source, whatever it was before: long ago, so that relatime moves it at the next read.
+void age_atime(const std::filesystem::path& path) {
+  const timespec times[] = {{946'684'800, 0}, {0, UTIME_OMIT}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW), 0);
+}
+
+timespec atime_of(const std::filesystem::path& path) {
+  struct ::stat stat {};
+  EXPECT_EQ(::lstat(path.c_str(), &stat), 0);
+  return stat.st_atim;
+}
+
+// Where a native read must move the access time, so must a read through the mount; a second one,
+// which need not, must not. Asked of the source, so that no cache can answer.
+void expect_atime_moves(const Mounted& mounted, const std::string& name,
+                        const std::function<void(const std::filesystem::path&)>& look) {
+  SCOPED_TRACE(name);
+  const auto expect_like_native = [&](const std::filesystem::path& original,
+                                      const std::filesystem::path& seen) {
+    age_atime(original);
+    const timespec before = atime_of(original);
+    EXPECT_EQ(before.tv_sec, 946'684'800);
+    in_child(Who::kRoot, [&] { look(seen); });
+    const timespec moved = atime_of(original);
+    EXPECT_GT(moved.tv_sec, before.tv_sec) << original << " looked at as " << seen;
+    ::usleep(20'000);
+    in_child(Who::kRoot, [&] { look(seen); });
+    EXPECT_EQ(atime_of(original).tv_nsec, moved.tv_nsec) << original << " looked at as " << seen;
+  };
+  expect_like_native(mounted.native() / name, mounted.native() / name);
+  expect_like_native(mounted.source() / name, mounted.path() / name);
+}
+
+TEST(CacheNever, MovesAccessTimesOfTheSource) {
+  OURO_REQUIRE(has_root());
+  for (const char* metadata : {"metadata=inline", "metadata=nested"}) {
+    Mounted mounted({.options = {"-o", std::string("cache=never,") + metadata}});
+    for (const std::filesystem::path& home : {mounted.native(), mounted.source()}) {
+      make_file(home / "f", "text");
+      std::filesystem::create_directory(home / "d");
+      make_file(home / "d/entry");
+      std::filesystem::create_symlink("target", home / "l");
+    }
+    expect_atime_moves(mounted, "f", [](const auto& path) { EXPECT_EQ(read_file(path), "text"); });
+    expect_atime_moves(mounted, "d", [](const auto& path) {
+      EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path), {}), 1);
+    });
+    expect_atime_moves(mounted, "l", [](const auto& path) {
+      EXPECT_EQ(std::filesystem::read_symlink(path), "target");
+    });
+
+    // A change of the content makes the next read move it again.
+    const timespec before = atime_of(mounted.source() / "f");
+    ::usleep(20'000);
+    append_to(mounted.source() / "f", " and more");
+    expect_through(mounted, "f", "text and more");
+    const timespec after = atime_of(mounted.source() / "f");
+    EXPECT_TRUE(after.tv_sec > before.tv_sec || after.tv_nsec > before.tv_nsec);
+  }
+}
+
+// The first read of what the kernel has not cached reaches the source in the default mode, too.
+TEST(CacheAuto, MovesAccessTimesOfTheSource) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted;
+  make_file(mounted.source() / "f", "text");
+  age_atime(mounted.source() / "f");
+  expect_through(mounted, "f", "text");
+  EXPECT_GT(atime_of(mounted.source() / "f").tv_sec, 946'684'800);
 }
 
 // With cache=auto a file that is opened anew after a second shows its new content, even when its

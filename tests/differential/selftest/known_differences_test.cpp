@@ -3,6 +3,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -84,7 +85,8 @@ TEST(known_differences, mistakes_are_refused_with_their_line) {
 class Matching : public ::testing::Test {
  protected:
   bool matches(const std::string& entry) {
-    Sighting sighting{"fallocate", &call_, &native_, &difference_, "ext4", by_root_};
+    Sighting sighting{"fallocate", &call_,   &native_, &difference_,
+                      "ext4",      by_root_, "never",  &calls_so_far_};
     return parse(entry).find(sighting) != nullptr;
   }
 
@@ -93,7 +95,18 @@ class Matching : public ::testing::Test {
   Outcome native_;
   Difference difference_{"errno", "ok", "EOPNOTSUPP"};
   bool by_root_ = true;
+  std::set<std::string> calls_so_far_{"fallocate", "mmap_read"};
 };
+
+TEST_F(Matching, the_cache_and_what_went_before_count) {
+  const std::string cached = with(kEntry, "- then", "- cache: auto, never\n- then");
+  EXPECT_TRUE(matches(cached));
+  EXPECT_FALSE(matches(with(cached, "auto, never", "auto, always")));
+  const std::string later = with(kEntry, "- then", "- after: mmap_store, mmap_read\n- then");
+  EXPECT_TRUE(matches(later));
+  EXPECT_FALSE(matches(with(later, ", mmap_read", "")));
+  EXPECT_NE(complaint_about(with(later, "mmap_store", "mmap_stored")), "");
+}
 
 TEST_F(Matching, every_condition_counts) {
   EXPECT_TRUE(matches(kEntry));
