@@ -66,6 +66,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--size", type=int, default=256, help="MiB of the file")
     options = parser.parse_args()
+    if not shutil.which("fio"):
+        sys.exit("fio is missing: apt install fio")
 
     base = tempfile.mkdtemp(prefix="ourofs-compare.", dir=options.dir)
     source = os.path.join(base, "source")
@@ -82,7 +84,7 @@ def main():
         if shutil.which("bindfs"):
             plans["bindfs"] = ["bindfs", source]
         else:
-            print("bindfs is not installed: compared without it", file=sys.stderr)
+            print("bindfs is missing, so it is not compared: apt install bindfs", file=sys.stderr)
         for name, command in plans.items():
             mountpoint = os.path.join(base, name.replace(" ", "-").replace("=", ""))
             mount(command, mountpoint)
