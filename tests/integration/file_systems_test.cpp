@@ -1,5 +1,8 @@
-// The same operations with the source on each file system that the machine has, in the two modes
-// that differ most.
+// The same operations with the source on each file system that the machine has, by root and by a
+// plain user, with each backing.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <string>
 #include <tuple>
 
@@ -13,12 +16,15 @@
 namespace ouro::testing {
 namespace {
 
-constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 1};
+// Each backing under each user; metadata takes both forms with both backings.
 #if OURO_SANITIZED
-const auto kModes = ::testing::Values(kNested);
+const auto kModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1});
 #else
-constexpr Mode kDefault{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
-const auto kModes = ::testing::Values(kDefault, kNested);
+const auto kModes =
+    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 2},
+                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 2},
+                      Mode{Who::kPlainUser, Backing::kInline, Metadata::kNested, 1});
 #endif
 
 class FileSystems : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
@@ -26,6 +32,7 @@ class FileSystems : public ::testing::TestWithParam<std::tuple<const char*, Mode
 TEST_P(FileSystems, EqualNative) {
   const auto& [type, mode] = GetParam();
   OURO_REQUIRE(has_root());
+  OURO_REQUIRE(can_mount_as(mode.who));
   auto made = LoopImage::create(type);
   if (const auto* missing = std::get_if<LoopImage::Missing>(&made)) {
     GTEST_SKIP() << missing->reason;
@@ -33,7 +40,12 @@ TEST_P(FileSystems, EqualNative) {
   const auto image = std::get<std::unique_ptr<LoopImage>>(std::move(made));
   const std::filesystem::path source = image->path() / "source";
   std::filesystem::create_directory(source);
-  Mounted mounted({.options = mode.options(), .source = source});
+  if (mode.who == Who::kPlainUser) {
+    // Beside it, a directory for what is done natively.
+    ASSERT_EQ(::chown(source.c_str(), kPlainUid, kPlainUid), 0);
+    ASSERT_EQ(::chmod(image->path().c_str(), 0755), 0);
+  }
+  Mounted mounted({.options = mode.options(), .who = mode.who, .source = source});
   for (const CaseGroup& group : case_groups()) {
     SCOPED_TRACE(group.name);
     compare_with_native(mounted, group.cases());
