@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <regex>
 #include <string>
 #include <utility>
 #include <variant>
@@ -26,6 +27,8 @@ struct Campaign {
   Mode mode = {};
   unsigned seed = 0;
   unsigned sequences = 0;
+  // Of the calls, those to be executed: a sequence ends early at some known differences.
+  unsigned calls_at_least = 0;
   std::string cache = "auto";
 };
 
@@ -53,6 +56,14 @@ class Ground {
   std::unique_ptr<TempDir> home_;
 };
 
+// From the line "80 sequences (21 ended early by a known difference), 14275 calls, ...".
+unsigned executed_calls(const std::string& summary) {
+  std::smatch found;
+  const std::regex line(R"(\n\d+ sequences \(\d+ ended early[^)]*\), (\d+) calls, )");
+  if (!std::regex_search(summary, found, line)) return 0;
+  return static_cast<unsigned>(std::stoul(found[1]));
+}
+
 void compare_at_random(const Campaign& campaign) {
   OURO_REQUIRE(has_root());
   const Ground ground;
@@ -66,6 +77,7 @@ void compare_at_random(const Campaign& campaign) {
                                  "--cache", campaign.cache, "--known", OURO_KNOWN_DIFFERENCES}},
                   kLimit);
   EXPECT_EQ(output.exit, kExitOk) << output.text;
+  EXPECT_GE(executed_calls(output.text), campaign.calls_at_least);
   std::printf("%s", output.text.c_str());
   const Statistics statistics = mounted.statistics();
   for (const auto& complaint : disprove(campaign.mode, mounted, statistics, Work::kEverything)) {
@@ -81,23 +93,28 @@ constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
 constexpr Mode kBackingInline{Who::kRoot, Backing::kInline, Metadata::kInline, 2};
 
 TEST(differential, default) {
-  compare_at_random({.mode = kDefault, .seed = 20'001, .sequences = 80});
+  compare_at_random({.mode = kDefault, .seed = 20'001, .sequences = 100, .calls_at_least = 16'000});
 }
 TEST(differential, nested) {
-  compare_at_random({.mode = kNested, .seed = 20'002, .sequences = 50});
+  compare_at_random({.mode = kNested, .seed = 20'002, .sequences = 65, .calls_at_least = 10'500});
 }
 TEST(differential, backing_inline) {
-  compare_at_random({.mode = kBackingInline, .seed = 20'003, .sequences = 35});
+  compare_at_random(
+      {.mode = kBackingInline, .seed = 20'003, .sequences = 50, .calls_at_least = 7'500});
 }
 TEST(differential, cache_never) {
-  compare_at_random({.mode = kDefault, .seed = 20'004, .sequences = 50, .cache = "never"});
+  compare_at_random({.mode = kDefault,
+                     .seed = 20'004,
+                     .sequences = 50,
+                     .calls_at_least = 7'000,
+                     .cache = "never"});
 }
 #else
 TEST(differential, default) {
-  compare_at_random({.mode = kDefault, .seed = 20'005, .sequences = 10});
+  compare_at_random({.mode = kDefault, .seed = 20'005, .sequences = 10, .calls_at_least = 1'000});
 }
 TEST(differential, nested) {
-  compare_at_random({.mode = kNested, .seed = 20'006, .sequences = 10});
+  compare_at_random({.mode = kNested, .seed = 20'006, .sequences = 10, .calls_at_least = 1'000});
 }
 #endif
 
