@@ -17,6 +17,13 @@ TransferOp::Access access_of(std::uint32_t file_flags) {
   return (file_flags & O_DIRECT) != 0 ? TransferOp::Access::kDirect : TransferOp::Access::kBuffered;
 }
 
+// KERNEL(6.9): RWF_NOAPPEND is EPERM while the inode is append-only; older ones say EOPNOTSUPP.
+// Both are better than a page that is appended once more.
+std::uint32_t write_flags(std::uint32_t file_flags, const passthrough::FileHandle& file) {
+  if ((file_flags & O_APPEND) != 0) return RWF_APPEND;
+  return file.appends_only() ? RWF_NOAPPEND : 0;
+}
+
 }  // namespace
 
 loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, Request& request) {
@@ -45,10 +52,10 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0) killer = request.caller();
   auto& credentials = request.credentials();
   credentials = passthrough::killing_credentials(killer, file->buffered_fd());
+  const std::uint32_t rw_flags = write_flags(file_flags, *file);
   request.transfer().start_write(data, std::move(file), access_of(file_flags),
                                  reader.rest().first(in.size), static_cast<std::int64_t>(in.offset),
-                                 (file_flags & O_APPEND) != 0 ? RWF_APPEND : 0,
-                                 credentials ? &*credentials : nullptr);
+                                 rw_flags, credentials ? &*credentials : nullptr);
   return {};
 }
 

@@ -13,8 +13,14 @@
 namespace ouro::fs::operations {
 namespace {
 
-std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags) {
+std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags,
+                         passthrough::FileHandleId handle) {
   std::uint32_t flags = context.connection.cache.file_open_flags;
+  // A cached page is written back at its position, which an append-only file refuses.
+  if ((client_flags & O_APPEND) != 0) {
+    const auto file = context.tree.file(handle);
+    if (file && (*file)->appends_only()) flags |= FOPEN_DIRECT_IO;
+  }
   // Without these the kernel would run the direct writes to one file one after another.
   // KERNEL(6.6): with them it refuses shared mappings, unless that flag is in force. Natively a
   // file that was opened with O_DIRECT can be mapped like any other.
@@ -59,7 +65,7 @@ Reply reply_created(OperationContext& context, Request& request, std::uint32_t c
   auto& out = request.reply_struct<CreateOut>();
   encode(created->entry, context.connection.cache, out.entry);
   out.open.fh = created->handle;
-  out.open.open_flags = open_flags(context, client_flags);
+  out.open.open_flags = open_flags(context, client_flags, created->handle);
   return sizeof out;
 }
 
@@ -85,7 +91,7 @@ Reply open(OperationContext& context, Request& request) {
                                                        flagged_killer(in.open_flags, request)));
   auto& out = request.reply_struct<fuse_open_out>();
   out.fh = handle;
-  out.open_flags = open_flags(context, in.flags);
+  out.open_flags = open_flags(context, in.flags, handle);
   return sizeof out;
 }
 

@@ -12,7 +12,7 @@
 namespace ouro::passthrough {
 namespace {
 
-constexpr int kSharedFlags = O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME;
+constexpr int kSharedFlags = O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME | O_APPEND;
 
 // getdents64(2)
 struct DirRecord {
@@ -32,7 +32,21 @@ std::int64_t end_position(std::span<const std::byte> records) {
   return last.d_off;
 }
 
+bool has_append(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_APPEND) != 0;
+}
+
 }  // namespace
+
+FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
+                       RingStart ring_start)
+    : inode_(std::move(inode)),
+      buffered_(std::move(buffered)),
+      appends_only_(has_append(buffered_.get())),
+      opened_direct_(static_cast<bool>(direct)),
+      ring_start_(ring_start),
+      direct_(std::move(direct)) {}
 
 loop::Result<int> FileHandle::direct_fd() {
   const std::lock_guard lock(mutex_);
@@ -59,7 +73,8 @@ void FileHandle::set_access_time(AccessTime wanted) {
   const int flags = ::fcntl(buffered_.get(), F_GETFL);
   if (flags >= 0) ::fcntl(buffered_.get(), F_SETFL, (flags & ~O_NOATIME) | flag);
   const std::lock_guard lock(mutex_);
-  if (direct_) ::fcntl(direct_.get(), F_SETFL, O_DIRECT | flag);
+  const int append = appends_only_ ? O_APPEND : 0;  // which must not be taken away
+  if (direct_) ::fcntl(direct_.get(), F_SETFL, O_DIRECT | append | flag);
 }
 
 loop::KernelResult DirHandle::read(std::int64_t offset, std::span<std::byte> out) {

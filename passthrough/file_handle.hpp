@@ -27,20 +27,19 @@ enum class RingStart : std::uint8_t {
 // An open file has two descriptors of the same file, because the kernel's FUSE client uses one fh
 // for two kinds of I/O: what it does for its page cache (reads, and write-back of cached and
 // mapped pages, positional and of any alignment), and what an O_DIRECT caller asked for. So the
-// buffered one carries neither O_APPEND nor O_DIRECT, whatever the client's flags are.
+// buffered one carries neither O_APPEND nor O_DIRECT, whatever the client's flags are. An
+// append-only inode (chattr +a) is the exception: it cannot be opened for writing without O_APPEND,
+// and takes no positional write natively either.
 class FileHandle {
  public:
   // `direct` may be empty.
   FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
-             RingStart ring_start = RingStart::kAtOnce)
-      : inode_(std::move(inode)),
-        buffered_(std::move(buffered)),
-        opened_direct_(static_cast<bool>(direct)),
-        ring_start_(ring_start),
-        direct_(std::move(direct)) {}
+             RingStart ring_start = RingStart::kAtOnce);
 
   [[nodiscard]] const Inode& inode() const { return *inode_; }
   [[nodiscard]] int buffered_fd() const { return buffered_.get(); }
+  // Whether the descriptors have O_APPEND, for an append-only inode.
+  [[nodiscard]] bool appends_only() const { return appends_only_; }
   // IOSQE_* flags of its transfers.
   [[nodiscard]] std::uint8_t sqe_flags() const { return static_cast<std::uint8_t>(ring_start_); }
   // The O_DIRECT descriptor, opened at the first use (fcntl(F_SETFL, O_DIRECT) after open).
@@ -57,6 +56,7 @@ class FileHandle {
  private:
   const InodeRef inode_;
   const loop::UniqueFd buffered_;
+  const bool appends_only_;
   const bool opened_direct_;
   const RingStart ring_start_;
   std::atomic<AccessTime> access_time_ = AccessTime::kMoves;

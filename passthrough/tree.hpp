@@ -145,6 +145,10 @@ class Tree {
   // Another descriptor of the file behind `fd`, which may be an O_PATH one. Never O_CREAT.
   [[nodiscard]] Result<loop::UniqueFd> reopen(Executor& executor, int fd, int flags,
                                               const Credentials* credentials = nullptr);
+  // The same for a client's open(`client_flags`): with O_APPEND where the inode insists on it.
+  [[nodiscard]] Result<loop::UniqueFd> reopen_for(Executor& executor, int fd, int client_flags,
+                                                  int backing_flags,
+                                                  const Credentials* credentials = nullptr);
   // `mode` as the caller's umask leaves it, unless the parent's default ACL takes its place.
   // Errors: EINTR.
   [[nodiscard]] Result<mode_t> effective_mode(Executor& executor, const Inode& parent,

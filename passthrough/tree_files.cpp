@@ -20,8 +20,9 @@ using loop::to_status;
 using loop::UniqueFd;
 
 // What a backing descriptor takes over of the client's flags. O_APPEND and O_DIRECT belong to
-// single requests (see FileHandle), O_NONBLOCK would keep the ring from waiting, and what the
-// kernel's client adds for its own use (FMODE_EXEC) is EINVAL to openat2().
+// single requests (see FileHandle; reopen_for() has the exception), O_NONBLOCK would keep the ring
+// from waiting, and what the kernel's client adds for its own use (FMODE_EXEC) is EINVAL to
+// openat2().
 constexpr int kBackingFlags = O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME;
 
 int buffered_flags(int flags, WriteBack write_back) {
@@ -71,7 +72,7 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
   const auto killing = (flags & O_TRUNC) != 0 ? killing_credentials(killer, path_fd) : std::nullopt;
   const auto open_buffered = [&](WriteBack write_back) {
     const int open_flags = buffered_flags(flags, write_back) | (flags & O_TRUNC);
-    return reopen(executor, path_fd, open_flags, killing ? &*killing : nullptr);
+    return reopen_for(executor, path_fd, flags, open_flags, killing ? &*killing : nullptr);
   };
   auto buffered = open_buffered(options_.write_back);
   if (!buffered && buffered.error() == loop::Errno(EACCES) &&
@@ -93,9 +94,19 @@ RingStart Tree::ring_start(Executor& executor, const Inode& inode) {
   return fuse ? RingStart::kInWorker : RingStart::kAtOnce;
 }
 
+Result<UniqueFd> Tree::reopen_for(Executor& executor, int fd, int client_flags, int backing_flags,
+                                  const Credentials* credentials) {
+  auto opened = reopen(executor, fd, backing_flags, credentials);
+  if (opened || opened.error() != loop::Errno(EPERM) || (client_flags & O_APPEND) == 0) {
+    return opened;
+  }
+  // An append-only inode (chattr +a) is opened for appending or not at all.
+  return reopen(executor, fd, backing_flags | O_APPEND, credentials);
+}
+
 Result<UniqueFd> Tree::open_direct(Executor& executor, int fd, int flags) {
   if ((flags & O_DIRECT) == 0) return UniqueFd();
-  auto direct = reopen(executor, fd, (flags & kBackingFlags) | O_DIRECT);
+  auto direct = reopen_for(executor, fd, flags, (flags & kBackingFlags) | O_DIRECT);
   // Permissions are the business of the other descriptor: its opener may have just made the file
   // with a mode that does not let anyone open it again.
   if (!direct && direct.error() == loop::Errno(EACCES)) return UniqueFd();

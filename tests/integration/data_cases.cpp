@@ -1,4 +1,6 @@
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -154,6 +156,50 @@ void append_mode(Transcript& t) {
   t.content("f");
 }
 
+// What chattr does; 0 takes both away.
+void protect(Transcript& t, const char* path, int protection) {
+  const UniqueFd fd(::open(path, O_RDONLY));
+  int flags = 0;
+  t.call("get flags", ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags));
+  flags = (flags & ~(FS_APPEND_FL | FS_IMMUTABLE_FL)) | protection;
+  t.call("set flags", ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags));
+}
+
+void append_only(Transcript& t) {
+  const auto block = pattern(4096, 0);
+  make_file("f", {block.data(), block.size()});
+  protect(t, "f", FS_APPEND_FL);
+  {
+    t.call("write", UniqueFd(::open("f", O_WRONLY)).get());
+    t.call("truncate and append", UniqueFd(::open("f", O_WRONLY | O_APPEND | O_TRUNC)).get());
+    const UniqueFd direct(::open("f", O_WRONLY | O_APPEND | O_DIRECT));
+    t.call("append directly", direct.get());
+    const std::unique_ptr<char, decltype(&std::free)> memory(
+        static_cast<char*>(std::aligned_alloc(4096, 4096)), &std::free);
+    std::ranges::copy(block, memory.get());
+    t.value("write directly", ::write(direct.get(), memory.get(), 4096));
+    const UniqueFd log(::open("f", O_WRONLY | O_APPEND | O_CREAT, 0644));
+    t.call("append", log.get());
+    t.value("write", ::write(log.get(), "one", 3));
+    const UniqueFd both(::open("f", O_RDWR | O_APPEND | O_NOATIME));
+    t.call("read and append", both.get());
+    t.value("pwrite", ::pwrite(both.get(), "two", 3, 0));
+    char read[3]{};
+    t.value("pread", ::pread(both.get(), read, 3, 8192));
+    t.note("read", {read, 3});
+    t.value("switch to direct", ::fcntl(both.get(), F_SETFL, O_APPEND | O_DIRECT));
+    t.value("pread directly", ::pread(both.get(), memory.get(), 4096, 4096));
+    t.call("fsync", ::fsync(log.get()));
+    t.call("shrink", ::ftruncate(log.get(), 1));
+  }
+  t.call("remove", ::unlink("f"));
+  t.content("f");
+  protect(t, "f", FS_IMMUTABLE_FL);
+  t.call("append to an immutable file", UniqueFd(::open("f", O_WRONLY | O_APPEND)).get());
+  t.call("remove", ::unlink("f"));
+  protect(t, "f", 0);
+}
+
 void direct(Transcript& t) {
   const UniqueFd fd(::open("f", O_RDWR | O_CREAT | O_DIRECT, 0644));
   t.call("open", fd.get());
@@ -234,6 +280,7 @@ std::vector<Case> data_cases() {
           {"far-offsets", far_offsets},
           {"appending", appending},
           {"append-mode", append_mode},
+          {"append-only", append_only},
           {"direct", direct},
           {"file-size-limit", file_size_limit},
           {"side-by-side", side_by_side}};

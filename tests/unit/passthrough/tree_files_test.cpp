@@ -55,6 +55,50 @@ TEST_P(TreeFilesTest, TheClientsFlagsBelongToItsRequests) {
   EXPECT_EQ(::fcntl(buffered_fd(handle), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 }
 
+// chattr +a, for as long as it lives.
+class AppendOnly {
+ public:
+  explicit AppendOnly(const std::filesystem::path& path)
+      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), set_(change(FS_APPEND_FL)) {}
+  ~AppendOnly() { static_cast<void>(change(0)); }
+  AppendOnly(const AppendOnly&) = delete;
+  AppendOnly& operator=(const AppendOnly&) = delete;
+  [[nodiscard]] bool set() const { return set_; }
+
+ private:
+  [[nodiscard]] bool change(int flag) const {
+    int flags = 0;
+    if (::ioctl(fd_.get(), FS_IOC_GETFLAGS, &flags) != 0) return false;
+    flags = (flags & ~FS_APPEND_FL) | flag;
+    return ::ioctl(fd_.get(), FS_IOC_SETFLAGS, &flags) == 0;
+  }
+
+  const loop::UniqueFd fd_;
+  const bool set_;
+};
+
+TEST_P(TreeFilesTest, AnAppendOnlyFileIsOpenedForAppending) {
+  write_file(path("file"), "text");
+  const AppendOnly file(path("file"));
+  if (!file.set()) GTEST_SKIP() << "no append-only files here: errno " << errno;
+  for (const int flags : {O_WRONLY, O_RDWR}) {
+    EXPECT_EQ(error_of(tree().open(executor(), look("file"), flags, std::nullopt)), EPERM);
+    const FileHandleId handle = open("file", flags | O_APPEND);
+    EXPECT_EQ(buffered_flags(handle) & (O_APPEND | O_ACCMODE), O_APPEND | flags);
+    EXPECT_TRUE(tree().file(handle).value()->appends_only());
+    // Also the one that is opened later, whatever is done to its flags.
+    const int direct = tree().file(handle).value()->direct_fd().value();
+    tree().file(handle).value()->set_access_time(FileHandle::AccessTime::kStays);
+    EXPECT_EQ(::fcntl(direct, F_GETFL) & (O_APPEND | O_DIRECT | O_NOATIME | O_ACCMODE),
+              O_APPEND | O_DIRECT | O_NOATIME | flags);
+    const FileHandleId asked = open("file", flags | O_APPEND | O_DIRECT);
+    const int opened = tree().file(asked).value()->opened_fd();
+    EXPECT_EQ(::fcntl(opened, F_GETFL) & (O_APPEND | O_DIRECT), O_APPEND | O_DIRECT);
+  }
+  const FileHandleId reader = open("file", O_RDONLY | O_APPEND);
+  EXPECT_FALSE(tree().file(reader).value()->appends_only());
+}
+
 TEST_P(TreeFilesTest, ODirectOpensBothDescriptors) {
   write_file(path("file"), "12345");
   const std::size_t before = open_descriptors();
