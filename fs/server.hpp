@@ -74,7 +74,9 @@ class Server final : public RequestSink {
 
   // Stops taking requests; finished() becomes true when those in progress are answered.
   void drain();
-  [[nodiscard]] bool finished() const { return draining_ && active_count_ == 0 && parked_.empty(); }
+  [[nodiscard]] bool finished() const { return draining_ && idle() && parked_.empty(); }
+  // Whether no request is in progress. Any thread.
+  [[nodiscard]] bool idle() const { return active_count_.load(std::memory_order_relaxed) == 0; }
   // Why the kernel ended the connection, if it did.
   [[nodiscard]] std::optional<Disconnect> disconnected() const { return disconnected_; }
   // Asks this server for a request that another one was told to interrupt. Any thread.
@@ -133,8 +135,8 @@ class Server final : public RequestSink {
 
   bool draining_ = false;
   std::optional<Disconnect> disconnected_;
-  Request* active_ = nullptr;  // requests in progress, doubly linked, newest first
-  std::size_t active_count_ = 0;
+  Request* active_ = nullptr;                  // requests in progress, doubly linked, newest first
+  std::atomic<std::size_t> active_count_ = 0;  // written by the loop's thread only
   ParkedRequests parked_;
   Queue deferred_;
   Request* waiting_ = nullptr;  // whose handler is in a nested wait

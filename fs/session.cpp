@@ -1,5 +1,8 @@
 #include "fs/session.hpp"
 
+#include <poll.h>
+
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -122,6 +125,15 @@ void Session::drain() {
   for (const auto& loop : loops_) {
     if (loop) loop->drain();
   }
+}
+
+bool Session::is_idle() {
+  pollfd channel{channels_.front(), POLLIN, 0};
+  // KERNEL: clones share one queue of requests.
+  if (::poll(&channel, 1, 0) > 0 && (channel.revents & POLLIN) != 0) return false;
+  const std::lock_guard lock(mutex_);
+  return std::ranges::all_of(loops_,
+                             [](const auto& loop) { return !loop || loop->server().idle(); });
 }
 
 void Session::post_statistics() {

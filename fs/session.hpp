@@ -47,6 +47,9 @@ class Session final : private InterruptRelay {
   std::optional<Disconnect> run();
   // Ends run(): takes no more requests, finishes those in progress. Any loop's thread.
   void drain();
+  // Whether no request is in progress and none waits to be taken. A look, not a promise: one that
+  // is just being taken is in neither place. Any thread.
+  [[nodiscard]] bool is_idle();
   // Logs a line for every loop.
   void post_statistics();
 

@@ -1,6 +1,7 @@
 #include "mount-helper/mount_point.hpp"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -10,7 +11,10 @@
 
 #include <array>
 #include <cerrno>
+#include <future>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "mount-helper/libfuse_log.hpp"
@@ -207,6 +211,31 @@ std::string MountPoint::reachable_path() const {
   const bool ended = session_ == nullptr || connection_has_ended(channel_fd());
   if (id_.unique == 0 && ended && !is_dead(path)) return {};
   return path;
+}
+
+void MountPoint::write_back(const std::function<void()>& meanwhile) const {
+  // In a thread with descriptors of its own. One that waits for its own file system cannot be
+  // killed; if it held the channel open as well, a request that is never answered would keep the
+  // process, and with it the connection, for ever.
+  std::promise<void> found;
+  std::thread writer;
+  try {
+    writer = std::thread([path = reachable_path(), &found] {
+      // KERNEL(5.9): older ones answer ENOSYS.
+      ::close_range(0, ~0U, CLOSE_RANGE_UNSHARE);
+      // KERNEL: an O_PATH open sends no request, so the mount is out of sight at once even where
+      // every loop is stuck.
+      const UniqueFd place(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      found.set_value();
+      const UniqueFd root(::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (root) ::syncfs(root.get());
+    });
+    found.get_future().wait();
+  } catch (const std::system_error&) {
+    // No thread to be had: the mount ends without.
+  }
+  meanwhile();
+  if (writer.joinable()) writer.join();
 }
 
 bool MountPoint::is_mounted() const {

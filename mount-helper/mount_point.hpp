@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,12 @@ class MountPoint {
 
   // Unmounts if that was not done from outside already; then it is no error. Never touches another
   // mount at the same path. kGraceful fails while the mount is in use. Blocks until the kernel has
+  // Writes back the pages that the mount's users have dirtied; for a mount that will be detached
+  // while they go on. `meanwhile` is called when that may be done. Returns when every page is on
+  // its way: queued for the loops, or (some kernels) written. Waits for requests, so no loop's
+  // thread may call this.
+  void write_back(const std::function<void()>& meanwhile) const;
+
   // written back what it holds: the requests that come of it must be served meanwhile, so no loop's
   // thread may call this before its channel is closed.
   [[nodiscard]] Outcome<void> unmount(UnmountMode mode);

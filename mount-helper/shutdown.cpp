@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <iterator>
 #include <string>
@@ -15,6 +16,9 @@
 
 namespace ouro::mount_helper {
 namespace {
+
+// Users of a detached mount that never pause cannot delay its end for longer.
+constexpr std::chrono::seconds kLongestWriteBack(10);
 
 sigset_t handled_signals() {
   sigset_t set;
@@ -101,11 +105,33 @@ void Shutdown::on_signal(int signal) {
 void Shutdown::unmount() {
   if (const auto unmounted = mount_point_.unmount(UnmountMode::kGraceful); !unmounted) {
     log_.write(loop::LogLevel::kWarning, unmounted.error().message + "; detaching it");
-    const auto detached = mount_point_.unmount(UnmountMode::kLazy);
-    if (!detached) log_.write(loop::LogLevel::kError, detached.error().message);
+    detach();
   }
   // Nothing new comes now, or only from those who still use a detached mount.
   session_.drain();
+}
+
+void Shutdown::detach() {
+  // Out of sight first, so that nobody comes anew; then what its users have written is saved.
+  mount_point_.write_back([this] {
+    const auto detached = mount_point_.unmount(UnmountMode::kLazy);
+    if (!detached) log_.write(loop::LogLevel::kError, detached.error().message);
+  });
+  await_idle();
+}
+
+// KERNEL: syncfs() does not wait for FUSE's pages: they were copied into requests up to 6.15. Some
+// of these wait in a queue of the kernel until others are answered, so the only sign
+// of their end is that nothing is left to do.
+void Shutdown::await_idle() {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kPause(5);
+  constexpr int kLooks = 3;
+  const auto deadline = std::chrono::steady_clock::now() + kLongestWriteBack;
+  for (int idle = 0; idle < kLooks && std::chrono::steady_clock::now() < deadline;) {
+    idle = session_.is_idle() ? idle + 1 : 0;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 void abort_connection(dev_t device) {

@@ -41,6 +41,8 @@ class Shutdown {
   void watch();  // in watcher_
   void on_signal(int signal);
   void unmount();  // in unmounter_: waits for requests that the loops serve
+  void detach();   // the same, of a mount that is in use
+  void await_idle();
 
   fs::Session& session_;
   MountPoint& mount_point_;

@@ -2,11 +2,14 @@
 // nothing is left.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -139,6 +142,45 @@ TEST_P(Ending, SignalUnderLoad) {
   const Load load(mounted);
   mounted.signal(SIGTERM);
   EXPECT_EQ(mounted.end(Mounted::How::kWait, seconds(10)), kExitOk);
+}
+
+// More than the kernel sends at a time (max_background requests).
+constexpr std::size_t kDirtyBytes = 24U << 20;
+
+// A client dirties pages, keeps its file open and does nothing more. The signal must not lose them.
+void expect_saved_by_signal(Mounted& mounted, bool (*dirty)(int fd, std::span<const char> data)) {
+  mounted.expect_line("cannot unmount");
+  const auto data = pattern(kDirtyBytes, 0);
+  const Blackboard done;
+  Process user = Process::run(mounted.who(), [&] {
+    const UniqueFd fd(::open((mounted.path() / "f").c_str(), O_RDWR | O_CREAT, 0644));
+    done.write({dirty(fd.get(), data) ? "dirty" : "failed"});
+    ::pause();
+    return 0;
+  });
+  ASSERT_TRUE(eventually([&] { return !done.lines().empty(); }));
+  ASSERT_EQ(done.lines(), std::vector<std::string>{"dirty"});
+  mounted.signal(SIGTERM);
+  EXPECT_EQ(mounted.end(Mounted::How::kWait, seconds(10)), kExitOk);
+  EXPECT_TRUE(user.running());
+  EXPECT_TRUE(read_file(mounted.source() / "f") == std::string(data.begin(), data.end()));
+}
+
+TEST_P(Ending, SignalSavesMappedPages) {
+  Mounted mounted(plan());
+  expect_saved_by_signal(mounted, [](int fd, std::span<const char> data) {
+    if (::ftruncate(fd, static_cast<off_t>(data.size())) != 0) return false;
+    void* mapping = ::mmap(nullptr, data.size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapping == MAP_FAILED) return false;
+    std::ranges::copy(data, static_cast<char*>(mapping));
+    return true;
+  });
+}
+
+TEST_P(Ending, SignalSavesCollectedWrites) {
+  Mounted mounted({.options = GetParam().options("writeback"), .who = GetParam().who});
+  expect_saved_by_signal(mounted,
+                         [](int fd, std::span<const char> data) { return write_all(fd, data, 0); });
 }
 
 TEST_P(Ending, AbortWhenIdle) {
