@@ -104,8 +104,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!source) return tl::unexpected(source.error());
   auto tree = open_tree(options, *source);
   if (!tree) return tl::unexpected(tree.error());
-  auto mount_point = MountPoint::create(
-      {places.mountpoint, libfuse_options(options, places.source), options.mount_attributes});
+  auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
+                                         options.mount_attributes, options.auto_unmount});
   if (!mount_point) return tl::unexpected(mount_point.error());
   if (source->view == SourceTree::View::kShared) {
     auto own = or_give_up(mount_at(places.mountpoint), "cannot identify the mount");

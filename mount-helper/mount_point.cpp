@@ -123,12 +123,6 @@ Outcome<void> require_fuse_device(const std::string& mountpoint) {
                       std::move(hint));
 }
 
-// A mount whose server is gone. Asks the server, if there is one.
-bool is_dead(const std::string& path) {
-  struct stat attributes {};
-  return ::stat(path.c_str(), &attributes) != 0 && errno == ENOTCONN;
-}
-
 bool connection_has_ended(int channel_fd) {
   pollfd channel{channel_fd, 0, 0};
   return ::poll(&channel, 1, 0) == 1 && (channel.revents & POLLERR) != 0;
@@ -160,6 +154,13 @@ Outcome<std::unique_ptr<MountPoint>> MountPoint::create(const MountRequest& requ
   }
   if (auto set = mount->set_attributes(request.mount_attributes); !set) {
     return tl::unexpected(set.error());
+  }
+  if (request.auto_unmount) {
+    auto watch = AutoUnmount::start(mount->id_, path);
+    if (!watch) {
+      return cannot_mount(path, "option auto_unmount: " + errno_text(watch.error().value()), {});
+    }
+    mount->auto_unmount_ = *std::move(watch);
   }
   return mount;
 }
@@ -199,18 +200,17 @@ Outcome<void> MountPoint::set_attributes(std::uint64_t attributes) const {
 }
 
 std::string MountPoint::reachable_path() const {
-  std::string path = path_;
-  if (const auto here = mount_at(path); !here || *here != id_) {
-    const auto entry = find_mount(id_);
-    if (!entry) return {};
-    path = entry->path;
-    if (const auto there = mount_at(path); !there || *there != id_) return {};
-  }
+  const std::string path = path_of_mount(id_, path_);
+  if (path.empty()) return {};
   // Before 6.8 numbers alone tell mounts apart, and they are used again. When our connection has
   // ended, a mount with our numbers that is alive is another one.
   const bool ended = session_ == nullptr || connection_has_ended(channel_fd());
   if (id_.unique == 0 && ended && !is_dead(path)) return {};
   return path;
+}
+
+bool MountPoint::is_mounted() const {
+  return !reachable_path().empty();
 }
 
 void MountPoint::write_back(const std::function<void()>& meanwhile) const {
@@ -236,10 +236,6 @@ void MountPoint::write_back(const std::function<void()>& meanwhile) const {
   }
   meanwhile();
   if (writer.joinable()) writer.join();
-}
-
-bool MountPoint::is_mounted() const {
-  return !reachable_path().empty();
 }
 
 Outcome<void> MountPoint::unmount(UnmountMode mode) {

@@ -14,6 +14,7 @@
 
 #include "loop/result.hpp"
 #include "loop/unique_fd.hpp"
+#include "mount-helper/auto_unmount.hpp"
 #include "mount-helper/failure.hpp"
 #include "mount-helper/fusermount.hpp"
 #include "mount-helper/mount_table.hpp"
@@ -26,6 +27,7 @@ struct MountRequest {
   std::string mountpoint;              // absolute, see resolve_places()
   std::vector<std::string> options;    // see libfuse_options()
   std::uint64_t mount_attributes = 0;  // MOUNT_ATTR_* of Options
+  bool auto_unmount = false;           // see AutoUnmount
 };
 
 class MountPoint {
@@ -52,14 +54,14 @@ class MountPoint {
   // no request, so any thread may ask.
   [[nodiscard]] bool is_mounted() const;
 
-  // Unmounts if that was not done from outside already; then it is no error. Never touches another
-  // mount at the same path. kGraceful fails while the mount is in use. Blocks until the kernel has
   // Writes back the pages that the mount's users have dirtied; for a mount that will be detached
   // while they go on. `meanwhile` is called when that may be done. Returns when every page is on
   // its way: queued for the loops, or (some kernels) written. Waits for requests, so no loop's
   // thread may call this.
   void write_back(const std::function<void()>& meanwhile) const;
 
+  // Unmounts if that was not done from outside already; then it is no error. Never touches another
+  // mount at the same path. kGraceful fails while the mount is in use. Blocks until the kernel has
   // written back what it holds: the requests that come of it must be served meanwhile, so no loop's
   // thread may call this before its channel is closed.
   [[nodiscard]] Outcome<void> unmount(UnmountMode mode);
@@ -75,6 +77,7 @@ class MountPoint {
   fuse_session* session_;  // ours from create() to the destructor
   std::string path_;
   MountId id_;
+  std::unique_ptr<AutoUnmount> auto_unmount_;
 };
 
 // Another fd on the connection of `channel_fd`: same input queue, replies on either; non-blocking.

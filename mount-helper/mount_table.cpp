@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/stat.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -94,6 +95,19 @@ std::optional<MountEntry> find_mount(const MountId& id) {
   std::ostringstream table;
   table << file.rdbuf();
   return find_mount(table.str(), id);
+}
+
+std::string path_of_mount(const MountId& id, const std::string& path) {
+  if (const auto here = mount_at(path); here && *here == id) return path;
+  const auto entry = find_mount(id);
+  if (!entry) return {};
+  const auto there = mount_at(entry->path);
+  return there && *there == id ? entry->path : std::string();
+}
+
+bool is_dead(const std::string& path) {
+  struct stat attributes {};
+  return ::stat(path.c_str(), &attributes) != 0 && errno == ENOTCONN;
 }
 
 }  // namespace ouro::mount_helper

@@ -1,5 +1,5 @@
 // Which mount is which: names that stay true while others mount, move and unmount at the same path.
-// None of these calls sends a request to a FUSE server, so they are safe on one's own mount.
+// But for is_dead(), no call sends a request to a FUSE server, so they are safe on one's own mount.
 // Plain functions, any thread.
 #pragma once
 
@@ -36,5 +36,12 @@ struct MountEntry {
 
 // The same in this process's own table; nothing if it cannot be read.
 [[nodiscard]] std::optional<MountEntry> find_mount(const MountId& id);
+
+// Where the mount `id` is now, which was made at `path`; empty when it is gone or covered.
+[[nodiscard]] std::string path_of_mount(const MountId& id, const std::string& path);
+
+// Whether the server of the mount at `path` is gone. The exception here: asks the server, if there
+// is one.
+[[nodiscard]] bool is_dead(const std::string& path);
 
 }  // namespace ouro::mount_helper

@@ -52,6 +52,8 @@ struct Options {
   bool allow_root = false;
   bool default_permissions = false;  // forced by allow_other and allow_root
 
+  bool auto_unmount = false;
+
   // Options that libfuse takes, in the order given: "ro", "fsname=a,b". Unescaped.
   std::vector<std::string> mount_options;
   // MOUNT_ATTR_* to set on the mount once it exists: libfuse 3.14 does not know these options.

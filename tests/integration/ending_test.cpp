@@ -200,6 +200,18 @@ TEST_P(Ending, AbortUnderLoad) {
   EXPECT_EQ(mounted.end(Mounted::How::kWait, seconds(4)), (Exit{2, 0}));
 }
 
+// Many loops, because their channels are let go of one after another while the watcher looks on.
+TEST_P(Ending, KilledWithAutoUnmount) {
+  MountPlan killed{.options = {"-o", "auto_unmount,loops=16"}, .who = GetParam().who};
+  for (int i = 0; i < 5; ++i) {
+    Mounted mounted(killed);
+    mounted.expect_exit({-1, SIGKILL});
+    mounted.signal(SIGKILL);
+    EXPECT_TRUE(eventually([&] { return !is_mountpoint(mounted.path()); })) << "left behind";
+    EXPECT_EQ(mounted.end(Mounted::How::kWait), (Exit{-1, SIGKILL}));
+  }
+}
+
 // The same directories again and again.
 TEST_P(Ending, ManyTimes) {
   const TempDir home;

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -183,12 +184,14 @@ TEST_F(MountPointTest, SetsTheAttributesThatLibfuseDoesNotKnow) {
   EXPECT_NE(line.find("nodiratime"), std::string::npos) << line;
 }
 
-TEST_F(MountPointTest, AutoUnmountWorksForRootAsWell) {
-  auto mount = mounted({"fsname=/src", "subtype=ourofs", "auto_unmount"});
-  ASSERT_NE(mount, nullptr);
-  EXPECT_TRUE(mount->is_mounted());
-  EXPECT_TRUE(mount->unmount(UnmountMode::kGraceful).has_value());
+TEST_F(MountPointTest, AutoUnmountLeavesALivingMountToItsOwner) {
+  auto mount = MountPoint::create({place_, {"fsname=/src", "subtype=ourofs"}, 0, true});
+  ASSERT_TRUE(mount.has_value()) << render(mount.error());
+  EXPECT_TRUE((*mount)->is_mounted());
+  EXPECT_TRUE((*mount)->unmount(UnmountMode::kGraceful).has_value());
   EXPECT_EQ(table_line(place_), "");
+  mount->reset();
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "the watcher is left";
 }
 
 TEST_F(MountPointTest, ClonesShareTheConnection) {
