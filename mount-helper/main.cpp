@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -135,14 +136,18 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   return regular ? ExitCode::kOk : ExitCode::kSystem;
 }
 
-Outcome<ExitCode> run(const CommandLine& command) {
-  if (command.action == Action::kShowHelp) {
-    std::fputs(help_text().c_str(), stdout);
-    return ExitCode::kOk;
+Outcome<ExitCode> print(const std::string& text) {
+  // Flushed here, because nobody is told what goes wrong at exit.
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+    return give_up(ExitCode::kSystem, "cannot write: " + errno_text(errno));
   }
+  return ExitCode::kOk;
+}
+
+Outcome<ExitCode> run(const CommandLine& command) {
+  if (command.action == Action::kShowHelp) return print(help_text());
   if (command.action == Action::kShowVersion) {
-    std::fputs(version_text({fs::wire::kMajor, fs::wire::kMinor}).c_str(), stdout);
-    return ExitCode::kOk;
+    return print(version_text({fs::wire::kMajor, fs::wire::kMinor}));
   }
   const Options& options = command.options;
   const auto places = resolve_places(options.source, options.mountpoint);

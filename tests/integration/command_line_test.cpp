@@ -95,6 +95,18 @@ TEST(CommandLine, ShowsHelpAndVersion) {
   }
 }
 
+TEST(CommandLine, SaysWhenItCannotPrint) {
+  const Playground place;
+  for (const char* option : {"--help", "-V"}) {
+    const Output output = place.ourofs({option}, [] {
+      const int full = ::open("/dev/full", O_WRONLY);
+      ASSERT_EQ(::dup2(full, STDOUT_FILENO), STDOUT_FILENO);
+    });
+    EXPECT_EQ(output.exit, (Exit{2, 0})) << option;
+    EXPECT_EQ(output.text, "ourofs: cannot write: No space left on device\n") << option;
+  }
+}
+
 // What mount options say is what the kernel is told.
 TEST(CommandLine, HandsMountOptionsOn) {
   OURO_REQUIRE(has_root());
