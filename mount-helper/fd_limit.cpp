@@ -34,7 +34,7 @@ Outcome<std::uint64_t> raise_fd_limit() {
     return give_up(ExitCode::kSystem,
                    "the limit of open files is " + std::to_string(limit.rlim_cur) + ", at least " +
                        std::to_string(kMinOpenFiles) + " are needed",
-                   "raise it with 'ulimit -n'");
+                   "raise the hard limit: 'ulimit -Hn', or nofile in /etc/security/limits.conf");
   }
   return limit.rlim_cur;
 }

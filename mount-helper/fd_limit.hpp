@@ -7,8 +7,9 @@
 
 namespace ouro::mount_helper {
 
-// With fewer, not even the rings, channels and the first handles fit.
-inline constexpr std::uint64_t kMinOpenFiles = 64;
+// Every inode that the kernel caches holds a descriptor: with fewer, a look at a directory of
+// modest size would end in EMFILE.
+inline constexpr std::uint64_t kMinOpenFiles = 1024;
 
 // Raises the soft limit as far as this process may: to the hard limit, and as root beyond it.
 // Returns the limit that holds from now on, at least kMinOpenFiles.

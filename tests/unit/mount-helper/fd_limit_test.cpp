@@ -28,24 +28,25 @@ void become_plain_user_with(rlim_t soft, rlim_t hard) {
 
 TEST(FdLimit, GoesToTheHardLimit) {
   EXPECT_EQ(exit_code_of([] {
-              become_plain_user_with(100, 200);
+              become_plain_user_with(1'100, 1'200);
               const auto limit = raise_fd_limit();
               rlimit now{};
               ::getrlimit(RLIMIT_NOFILE, &now);
-              return limit && *limit == 200 && now.rlim_cur == 200 ? 0 : 1;
+              return limit && *limit == 1'200 && now.rlim_cur == 1'200 ? 0 : 1;
             }),
             0);
 }
 
 TEST(FdLimit, TooFewAreRefusedWithTheNumberThatIsNeeded) {
   EXPECT_EQ(exit_code_of([] {
-              become_plain_user_with(32, 63);
+              become_plain_user_with(64, 1'023);
               const auto limit = raise_fd_limit();
               if (limit) return 1;
               return limit.error() == Failure{ExitCode::kSystem,
-                                              "the limit of open files is 63, at least 64 are "
+                                              "the limit of open files is 1023, at least 1024 are "
                                               "needed",
-                                              "raise it with 'ulimit -n'"}
+                                              "raise the hard limit: 'ulimit -Hn', or nofile in "
+                                              "/etc/security/limits.conf"}
                          ? 0
                          : 2;
             }),
@@ -54,9 +55,9 @@ TEST(FdLimit, TooFewAreRefusedWithTheNumberThatIsNeeded) {
 
 TEST(FdLimit, TheMinimumWillDo) {
   EXPECT_EQ(exit_code_of([] {
-              become_plain_user_with(10, 64);
+              become_plain_user_with(10, 1'024);
               const auto limit = raise_fd_limit();
-              return limit && *limit == 64 ? 0 : 1;
+              return limit && *limit == 1'024 ? 0 : 1;
             }),
             0);
 }
