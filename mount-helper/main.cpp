@@ -66,6 +66,16 @@ Outcome<std::vector<loop::UniqueFd>> clone_channels(const MountPoint& mount_poin
   return clones;
 }
 
+// `open_files`: the limit. `log` outlives the tree.
+passthrough::Watermark nearly_all(std::uint64_t open_files, Log& log) {
+  return {static_cast<std::size_t>(open_files / 10 * 9), [open_files, &log] {
+            log.write(loop::LogLevel::kWarning,
+                      "the kernel caches so many inodes that 90 % of the limit of " +
+                          std::to_string(open_files) +
+                          " open files are in use; beyond it, calls fail with EMFILE");
+          }};
+}
+
 passthrough::Tree::Options tree_options(const Options& options, SourceTree::View view) {
   passthrough::Tree::Options tree;
   using passthrough::Submounts;
@@ -78,10 +88,12 @@ passthrough::Tree::Options tree_options(const Options& options, SourceTree::View
   return tree;
 }
 
-Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, SourceTree& source) {
-  return or_give_up(
-      passthrough::Tree::create(std::move(source.root), tree_options(options, source.view)),
-      "cannot serve " + quoted(source.path));
+Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, SourceTree& source,
+                                                      passthrough::Watermark watermark) {
+  passthrough::Tree::Options tree = tree_options(options, source.view);
+  tree.watermark = std::move(watermark);
+  return or_give_up(passthrough::Tree::create(std::move(source.root), tree),
+                    "cannot serve " + quoted(source.path));
 }
 
 std::string serving_line(const Options& options, const Places& places, std::size_t loops,
@@ -95,7 +107,7 @@ std::string serving_line(const Options& options, const Places& places, std::size
 
 // Everything from the mount to the unmount.
 Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer& daemonizer,
-                        Log& log) {
+                        std::uint64_t open_files, Log& log) {
   auto identity = or_give_up(passthrough::ProcessIdentity::take(), "cannot take on an identity");
   if (!identity) return tl::unexpected(identity.error());
   // Opened before our mount covers it.
@@ -103,7 +115,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   auto source = open_source_tree(
       places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude);
   if (!source) return tl::unexpected(source.error());
-  auto tree = open_tree(options, *source);
+  auto tree = open_tree(options, *source, nearly_all(open_files, log));
   if (!tree) return tl::unexpected(tree.error());
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
                                          options.mount_attributes, options.auto_unmount});
@@ -159,7 +171,7 @@ Outcome<ExitCode> run(const CommandLine& command) {
                                                          : Daemonizer::Mode::kBackground);
   if (!daemonizer) return tl::unexpected(daemonizer.error());
   Log log(options.log_level);
-  return serve(options, *places, *daemonizer, log);
+  return serve(options, *places, *daemonizer, *limit, log);
 }
 
 int program(int argc, char** argv) {

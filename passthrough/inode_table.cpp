@@ -26,7 +26,7 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
   return mix(key.inode ^ mix(key.device ^ mix(key.mount)));
 }
 
-InodeTable::InodeTable(Inode root) {
+InodeTable::InodeTable(Inode root, Watermark watermark) : watermark_(std::move(watermark)) {
   by_key_.emplace(root.key, kRootIndex);
   slots_.push_back({std::make_shared<const Inode>(std::move(root)), 0, 0});
 }
@@ -43,6 +43,12 @@ const InodeTable::Slot* InodeTable::slot_of(NodeId node) const {
 }
 
 NodeId InodeTable::intern(Inode inode) {
+  const auto [node, full] = insert(std::move(inode));
+  if (full) watermark_.reached();
+  return node;
+}
+
+std::pair<NodeId, bool> InodeTable::insert(Inode inode) {
   const std::lock_guard lock(mutex_);
   const auto [known, inserted] = by_key_.try_emplace(inode.key);
   if (inserted) {
@@ -58,7 +64,9 @@ NodeId InodeTable::intern(Inode inode) {
   }
   Slot& slot = slots_[known->second];
   ++slot.lookups;
-  return node_id(known->second, slot.generation);
+  const bool full = by_key_.size() >= watermark_.inodes;
+  if (full) watermark_.inodes = Watermark().inodes;
+  return {node_id(known->second, slot.generation), full};
 }
 
 loop::Result<InodeRef> InodeTable::find(NodeId node) const {

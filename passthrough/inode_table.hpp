@@ -7,10 +7,14 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "loop/result.hpp"
@@ -42,9 +46,15 @@ struct Inode {
 // Pins an inode across a wait or a forget.
 using InodeRef = std::shared_ptr<const Inode>;
 
+// What to do, once, when the table first holds that many inodes.
+struct Watermark {
+  std::size_t inodes = std::numeric_limits<std::size_t>::max();
+  std::function<void()> reached;  // any thread, outside the table's lock
+};
+
 class InodeTable {
  public:
-  explicit InodeTable(Inode root);
+  explicit InodeTable(Inode root, Watermark watermark = {});
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
@@ -76,6 +86,10 @@ class InodeTable {
   // The slot that `node` names now, or nullptr.
   [[nodiscard]] const Slot* slot_of(NodeId node) const;
 
+  // The id, and whether the watermark was reached by this.
+  [[nodiscard]] std::pair<NodeId, bool> insert(Inode inode);
+
+  Watermark watermark_;  // its number guarded by mutex_: none once it was reached
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;

@@ -33,6 +33,7 @@ class Tree {
   struct Options {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
+    Watermark watermark = {};  // of the inodes, each of which holds a descriptor
   };
 
   // `root`: an O_PATH descriptor of the source directory. Checks that /proc is the real one.

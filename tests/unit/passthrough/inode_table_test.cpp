@@ -33,6 +33,21 @@ int error_of(const loop::Result<InodeRef>& result) {
   return result ? 0 : result.error().value();
 }
 
+TEST(InodeTable, TellsOnceOfItsWatermark) {
+  int told = 0;
+  InodeTable table(make_inode(1), {3, [&] { ++told; }});
+  EXPECT_EQ(table.intern(make_inode(1)), kRootNode);
+  const NodeId second = table.intern(make_inode(2));
+  EXPECT_EQ(table.intern(make_inode(2)), second);
+  EXPECT_EQ(told, 0);
+  const NodeId third = table.intern(make_inode(3));
+  EXPECT_EQ(told, 1);
+  table.forget(third, 1);
+  static_cast<void>(table.intern(make_inode(3)));
+  static_cast<void>(table.intern(make_inode(4)));
+  EXPECT_EQ(told, 1);
+}
+
 TEST(InodeTable, RootHasItsFixedIdAndCannotBeForgotten) {
   InodeTable table(make_inode(1));
   ASSERT_TRUE(table.find(kRootNode));
