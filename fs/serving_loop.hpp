@@ -48,6 +48,8 @@ class ServingLoop {
   // The same at once, in the loop's thread.
   void log_statistics() const;
 
+  // What is really at work, as `transport=... backing=... metadata=...`.
+  [[nodiscard]] const std::string& modes() const { return modes_; }
   [[nodiscard]] loop::AioContext& context() { return *context_; }
   [[nodiscard]] Server& server() { return server_; }
 
@@ -67,7 +69,7 @@ class ServingLoop {
   loop::BottomHalf drain_;
   loop::BottomHalf statistics_;
   const loop::LogSink log_;
-  const std::string modes_;  // for the statistics
+  const std::string modes_;
 };
 
 }  // namespace ouro::fs

@@ -50,6 +50,8 @@ class Session final : private InterruptRelay {
   // Whether no request is in progress and none waits to be taken. A look, not a promise: one that
   // is just being taken is in neither place. Any thread.
   [[nodiscard]] bool is_idle();
+  // What is really at work, as ServingLoop::modes(); the same for every loop.
+  [[nodiscard]] const std::string& modes() const { return loops_[0]->modes(); }
   // Logs a line for every loop.
   void post_statistics();
 

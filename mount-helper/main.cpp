@@ -96,13 +96,10 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
                     "cannot serve " + quoted(source.path));
 }
 
-std::string serving_line(const Options& options, const Places& places, std::size_t loops,
-                         const fs::Negotiated& negotiated) {
-  return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) +
-         " transport=dev backing=" + (options.backing == BackingMode::kRing ? "ring" : "inline") +
-         " metadata=" + (options.metadata == MetadataMode::kNested ? "nested" : "inline") +
-         " loops=" + std::to_string(loops) + " protocol=7." +
-         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
+std::string serving_line(const Places& places, const fs::Session& session, std::size_t loops) {
+  return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) + " " +
+         session.modes() + " loops=" + std::to_string(loops) + " protocol=7." +
+         std::to_string(std::min(session.connection().negotiated.kernel_minor, fs::wire::kMinor));
 }
 
 // Everything from the mount to the unmount.
@@ -141,8 +138,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
 
   daemonizer.ready();
   if (!options.foreground) log.use_syslog();
-  log.write(loop::LogLevel::kInfo,
-            serving_line(options, places, channels.size(), (*session)->connection().negotiated));
+  log.write(loop::LogLevel::kInfo, serving_line(places, **session, channels.size()));
   const auto disconnected = (*session)->run();
   const bool regular = !disconnected || *disconnected == fs::Disconnect::kUnmounted;
   return regular ? ExitCode::kOk : ExitCode::kSystem;

@@ -92,6 +92,10 @@ TEST_P(WithoutIoUring, Serves) {
   }
   const std::string log = mounted.log();
   EXPECT_EQ(lines_with(log, kNotice).size(), 1U) << log;
+  EXPECT_EQ(lines_with(log, "serving ").size(), 1U) << log;
+  for (const std::string& line : lines_with(log, "serving ")) {
+    EXPECT_NE(line.find(" backing=inline metadata=inline "), std::string::npos) << line;
+  }
   for (const std::string& line : lines_with(log, "statistics: ")) {
     EXPECT_NE(line.find(" backing=inline metadata=inline "), std::string::npos) << line;
   }
