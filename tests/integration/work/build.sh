@@ -21,7 +21,7 @@ ninja -C "$mnt/build" -j 2 ourofs >"$home/built" ||
 tail -1 -- "$home/built"
 # Times and dependencies survive: nothing is left to do.
 [[ $(ninja -C "$mnt/build" -n ourofs) == *"no work to do"* ]] || fail "it would build again"
-find "$source/build" -name '*.o' | grep -q . || fail "the object files are elsewhere"
+[[ -n $(find "$source/build" -name '*.o' -print -quit) ]] || fail "the object files are elsewhere"
 "$mnt/build/mount-helper/ourofs" -V | tee "$home/version"
 grep -q '^ourofs ' "$home/version" || fail "it does not say what it is"
 unmount_after ring inline
