@@ -2,6 +2,7 @@
 """Compares mounts of one directory with the directory itself, in one interleaved run.
 
     bench/compare.py [--ourofs PROGRAM] [--dir DIRECTORY] [--rounds N] [--seconds S] [--size MIB]
+                     [--jobs REGEX] [--sides REGEX]
 
 Every round runs every fio job on every side in turn (A B C A B C), because machines are noisy; the
 table gives the median of each cell, its ratio to native, and the spread. Needs root, fio, and for
@@ -11,6 +12,7 @@ the comparison bindfs (both Debian packages).
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -23,6 +25,7 @@ JOBS = {
     "4k randread psync x4, O_DIRECT": "--rw=randread --bs=4k --ioengine=psync --numjobs=4 --direct=1",
     "4k randread io_uring QD32, O_DIRECT": "--rw=randread --bs=4k --ioengine=io_uring --iodepth=32 --direct=1",
     "4k randwrite psync x4, cached": "--rw=randwrite --bs=4k --ioengine=psync --numjobs=4",
+    "4k randwrite io_uring QD32, cached": "--rw=randwrite --bs=4k --ioengine=io_uring --iodepth=32",
     "4k randwrite io_uring QD32, O_DIRECT": "--rw=randwrite --bs=4k --ioengine=io_uring --iodepth=32 --direct=1",
     "1M read, O_DIRECT": "--rw=read --bs=1M --ioengine=psync --direct=1",
     "1M write, cached": "--rw=write --bs=1M --ioengine=psync",
@@ -65,7 +68,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--size", type=int, default=256, help="MiB of the file")
+    parser.add_argument("--jobs", default=".", help="only those whose name matches")
+    parser.add_argument("--sides", default=".", help="only those whose name matches, and native")
     options = parser.parse_args()
+    jobs = {name: job for name, job in JOBS.items() if re.search(options.jobs, name)}
     if not shutil.which("fio"):
         sys.exit("fio is missing: apt install fio")
 
@@ -86,17 +92,19 @@ def main():
         else:
             print("bindfs is missing, so it is not compared: apt install bindfs", file=sys.stderr)
         for name, command in plans.items():
+            if not re.search(options.sides, name):
+                continue
             mountpoint = os.path.join(base, name.replace(" ", "-").replace("=", ""))
             mount(command, mountpoint)
             mounted.append(mountpoint)
             sides[name] = mountpoint
 
-        cells = {(job, side): [] for job in JOBS for side in sides}
+        cells = {(job, side): [] for job in jobs for side in sides}
         total = options.rounds * len(cells)
         begin = time.monotonic()
         done = 0
         for _ in range(options.rounds):
-            for job, arguments in JOBS.items():
+            for job, arguments in jobs.items():
                 for side, directory in sides.items():
                     cells[job, side].append(run_job(directory, arguments, options))
                     done += 1
@@ -106,7 +114,7 @@ def main():
 
         print("| job | " + " | ".join(sides) + " |")
         print("|---|" + "--:|" * len(sides))
-        for job in JOBS:
+        for job in jobs:
             native = statistics.median(cells[job, "native"])
             row = []
             for side in sides:
