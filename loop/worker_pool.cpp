@@ -2,10 +2,12 @@
 
 #include <system_error>
 
+#include "loop/invariant.hpp"
+
 namespace ouro::loop {
 
-WorkerPool::WorkerPool(AioContext& home, unsigned max_threads)
-    : max_threads_(max_threads), finish_bh_(home, [this] { finish(); }) {}
+WorkerPool::WorkerPool(AioContext& home, unsigned max_threads, std::size_t max_queued)
+    : max_threads_(max_threads), max_queued_(max_queued), finish_bh_(home, [this] { finish(); }) {}
 
 WorkerPool::~WorkerPool() {
   {
@@ -17,9 +19,14 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::submit(Job& job) {
+  invariant(try_submit(job), "more jobs wait in a worker pool than it was made for");
+}
+
+bool WorkerPool::try_submit(Job& job) {
   bool needs_thread = false;
   {
     const std::lock_guard lock(mutex_);
+    if (queued_.size() >= max_queued_) return false;
     queued_.push(job);
     needs_thread = queued_.size() > idle_ && threads_.size() < max_threads_;
   }
@@ -38,11 +45,12 @@ void WorkerPool::submit(Job& job) {
         const std::lock_guard lock(mutex_);
         finished_.push(job);
         finish_bh_.schedule();
-        return;
+        return true;
       }
     }
   }
   wake_.notify_one();
+  return true;
 }
 
 bool WorkerPool::cancel(Job& job) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -34,12 +35,18 @@ class Job {
 
 class WorkerPool {
  public:
-  WorkerPool(AioContext& home, unsigned max_threads);
+  static constexpr std::size_t kMaxQueued = 4096;
+
+  WorkerPool(AioContext& home, unsigned max_threads, std::size_t max_queued = kMaxQueued);
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
   // Waits for the jobs that run, and drops those that have not begun or are not done().
   ~WorkerPool();
 
+  // False if `max_queued` jobs wait already: the job is still the caller's, who may try again when
+  // another one is done().
+  [[nodiscard]] bool try_submit(Job& job);
+  // For an owner whose jobs are bounded anyway: there must be room.
   void submit(Job& job);
   // Takes a submitted job back: true if it had not begun, and then neither run() nor done() comes.
   [[nodiscard]] bool cancel(Job& job);
@@ -49,6 +56,7 @@ class WorkerPool {
   void finish();
 
   const unsigned max_threads_;
+  const std::size_t max_queued_;
   BottomHalf finish_bh_;
   std::mutex mutex_;
   std::condition_variable wake_;

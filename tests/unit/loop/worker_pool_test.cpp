@@ -191,6 +191,25 @@ TEST_F(WorkerPoolTest, WhatHasNotBegunCanBeTakenBack) {
   poll_until([&] { return second.completions() == 2; });
 }
 
+TEST_F(WorkerPoolTest, TakesNoMoreThanMayWait) {
+  Gate gate;
+  WorkerPool pool(*context_, 1, 2);
+  TestJob running([&] { gate.pass(); });
+  ASSERT_TRUE(pool.try_submit(running));
+  gate.wait_for(1);
+  TestJob first([] {});
+  TestJob second([] {});
+  TestJob third([] {});
+  EXPECT_TRUE(pool.try_submit(first));
+  EXPECT_TRUE(pool.try_submit(second));
+  EXPECT_FALSE(pool.try_submit(third));
+  EXPECT_TRUE(pool.cancel(second)) << "which makes room";
+  EXPECT_TRUE(pool.try_submit(third));
+  gate.open();
+  poll_until([&] { return first.completions() + third.completions() == 2; });
+  EXPECT_EQ(second.completions(), 0);
+}
+
 TEST_F(WorkerPoolTest, WhatHasRunIsDoneAndNotTakenBack) {
   WorkerPool pool(*context_, 1);
   std::atomic<bool> ran = false;
