@@ -59,11 +59,13 @@ void AioContext::wait(std::int64_t timeout) {
     if (fds_.has_pollable() && fds_.ask_pollable()) timeout = 0;  // between the last look and here
     // What the wait returns says little: a signal can end it early, with the count of submitted
     // SQEs. Only the lists tell whether there is something to do.
-    while (timeout != 0 && !notified_.load(std::memory_order_seq_cst)) {
+    while (timeout != 0 && !notified_.load(std::memory_order_seq_cst) &&
+           !bottom_halves_.pending()) {
       monitor_->wait(timeout);
       timeout = timeout_ns();
     }
-    notify_me_.fetch_sub(1, std::memory_order_release);
+    // Only the home thread writes it.
+    notify_me_.store(notify_me_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
   }
   if (polling_.enabled() && !notified_.load(std::memory_order_relaxed)) {
     polling_.tune(monotonic_now_ns() - began_ns);
@@ -170,6 +172,13 @@ void AioContext::notify() {
   if (notify_me_.load(std::memory_order_seq_cst) == 0) return;
   notify_writes_.fetch_add(1, std::memory_order_relaxed);
   notifier_.set();
+}
+
+void AioContext::notify_of_call() {
+  // In the home thread nobody sleeps, and the loop looks at the calls before it does. A signal
+  // handler may have come between that look and notify_me_, after which it looks once more.
+  if (in_home_thread() && notify_me_.load(std::memory_order_relaxed) == 0) return;
+  notify();
 }
 
 // --- timers --------------------------------------------------------------------------------------

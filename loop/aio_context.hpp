@@ -108,8 +108,7 @@ class AioContext {
   // Hands queued SQEs to the kernel now. poll() does this anyway.
   void submit();
 
-  // --- file descriptors, calls, waking: any thread
-  // -------------------------------------------------
+  // --- file descriptors, calls, waking: any thread -----------------------------------------------
 
   // Monitors `fd` (borrowed) with `callbacks`, replacing an earlier handler of the same fd. Without
   // any callback it removes. Callbacks may replace or remove any handler, nest, and close the fd
@@ -125,10 +124,10 @@ class AioContext {
   // Makes a poll() that waits, or is about to wait, return. Async-signal-safe.
   void notify();
 
-  // --- driven by a foreign loop (Drive::kForeign)
-  // -------------------------------------------------- Instead of poll(kYes): foreign_prepare(),
-  // wait for foreign_fds() at most that long, foreign_check(), and poll(kNo) if that says so or an
-  // fd is ready.
+  // --- driven by a foreign loop (Drive::kForeign) ------------------------------------------------
+  //
+  // Instead of poll(kYes): foreign_prepare(), wait for foreign_fds() at most that long,
+  // foreign_check(), and poll(kNo) if that says so or an fd is ready.
 
   // Submits, and returns how many nanoseconds to sleep at most: negative for no limit, 0 for not
   // at all, in which case foreign_check() need not be called.
@@ -138,8 +137,7 @@ class AioContext {
   // After the wait: whether poll(kNo) has something to do.
   [[nodiscard]] bool foreign_check();
 
-  // --- what it is
-  // ------------------------------------------------------------------------------------
+  // --- what it is --------------------------------------------------------------------------------
 
   [[nodiscard]] bool in_home_thread() const { return std::this_thread::get_id() == home_; }
   // There must be one.
@@ -152,10 +150,11 @@ class AioContext {
   // How long the loop spins at present before it sleeps.
   [[nodiscard]] std::int64_t polling_ns() const { return polling_.current_ns(); }
 
-  // --- for the parts of the loop
-  // ---------------------------------------------------------------------
+  // --- for the parts of the loop -----------------------------------------------------------------
 
   [[nodiscard]] BottomHalfQueue& bottom_halves() { return bottom_halves_; }
+  // notify(), after a call was pushed to bottom_halves().
+  void notify_of_call();
   [[nodiscard]] TimerHeap& timers(Clock clock);
   [[nodiscard]] FdTable& fd_table() { return fds_; }
   // Submits, waits as Ring::enter() does, and reaps.

@@ -20,8 +20,11 @@ void BottomHalf::schedule() {
   AioContext& context = context_;  // whose loop may run and free it before the end of this
   const State before = state_.fetch_or(kLinked | kSoon, std::memory_order_acq_rel);
   if ((before & kSoon) != 0) return;
-  if ((before & kLinked) == 0) context.bottom_halves().push(*this);
-  context.notify();
+  if ((before & kLinked) == 0) {
+    BottomHalfQueue& queue = context.bottom_halves();
+    context.in_home_thread() ? queue.push_at_home(*this) : queue.push(*this);
+  }
+  context.notify_of_call();
 }
 
 void BottomHalf::schedule_idle() {
@@ -35,7 +38,7 @@ void BottomHalf::destroy_later(std::unique_ptr<BottomHalf> bh) {
   AioContext& context = left->context_;
   const State before = left->state_.fetch_or(kLinked | kSoon | kFreed, std::memory_order_acq_rel);
   if ((before & kLinked) == 0) context.bottom_halves().push(*left);
-  context.notify();
+  context.notify_of_call();
 }
 
 BottomHalfQueue::~BottomHalfQueue() {
@@ -56,7 +59,22 @@ void BottomHalfQueue::push(BottomHalf& bh) {
                                           std::memory_order_relaxed));
 }
 
+void BottomHalfQueue::push_at_home(BottomHalf& bh) {
+  // What another thread has pushed comes first, and what a signal handler has interrupted cannot be
+  // touched.
+  if (due_in_use() || pushed_.load(std::memory_order_acquire) != nullptr) return push(bh);
+  const UseOfDue use(*this);
+  due_.push(bh);
+}
+
+BottomHalf* BottomHalfQueue::pop_due() {
+  const UseOfDue use(*this);
+  return due_.pop();
+}
+
 void BottomHalfQueue::take_pushed() {
+  if (pushed_.load(std::memory_order_relaxed) == nullptr) return;
+  const UseOfDue use(*this);
   BottomHalf* newest = pushed_.exchange(nullptr, std::memory_order_acquire);
   BottomHalf* oldest = nullptr;
   while (newest != nullptr) {
@@ -73,6 +91,7 @@ void BottomHalfQueue::take_pushed() {
 void BottomHalfQueue::forget(BottomHalf& bh) {
   if ((bh.state_.load(std::memory_order_acquire) & BottomHalf::kLinked) == 0) return;
   take_pushed();
+  const UseOfDue use(*this);
   if (!due_.remove(bh)) (void)idle_.remove(bh);
 }
 
@@ -82,7 +101,7 @@ bool BottomHalfQueue::run() {
   bool progress = false;
   // One that schedules itself again is pushed anew and waits for the next iteration.
   for (auto left = due_.size(); left > 0; --left) {
-    BottomHalf* bh = due_.pop();
+    BottomHalf* bh = pop_due();
     if (bh == nullptr) break;  // a nested loop has run the rest
     constexpr BottomHalf::State kAsked = BottomHalf::kSoon | BottomHalf::kWhenIdle;
     if ((bh->state_.load(std::memory_order_acquire) & kAsked) == BottomHalf::kWhenIdle) {

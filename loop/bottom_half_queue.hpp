@@ -23,6 +23,8 @@ class BottomHalfQueue {
 
   // The rest: home thread.
 
+  // The same, cheaper. Signal handlers, too.
+  void push_at_home(BottomHalf& bh);
   // Unlinks `bh`.
   void forget(BottomHalf& bh);
   // Runs what was pushed before this call, oldest first; true if any ran.
@@ -39,11 +41,34 @@ class BottomHalfQueue {
  private:
   using Fifo = IntrusiveFifo<BottomHalf, &BottomHalf::next_>;
 
+  // While it lives a signal handler keeps off due_.
+  class UseOfDue {
+   public:
+    explicit UseOfDue(BottomHalfQueue& queue) : queue_(queue), nested_(queue.due_in_use()) {
+      set(true);
+    }
+    UseOfDue(const UseOfDue&) = delete;
+    UseOfDue& operator=(const UseOfDue&) = delete;
+    ~UseOfDue() { set(nested_); }
+
+   private:
+    void set(bool in_use) {
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      queue_.due_in_use_.store(in_use, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+    BottomHalfQueue& queue_;
+    const bool nested_;
+  };
+  [[nodiscard]] bool due_in_use() const { return due_in_use_.load(std::memory_order_relaxed); }
+
   void take_pushed();
+  [[nodiscard]] BottomHalf* pop_due();
   bool run_one(BottomHalf& bh);
 
   std::atomic<BottomHalf*> pushed_ = nullptr;  // newest first
   Fifo due_;
+  std::atomic<bool> due_in_use_ = false;  // an atomic for signal handlers, not for threads
   Fifo idle_;
   std::int64_t next_idle_ns_ = 0;
 };
