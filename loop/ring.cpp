@@ -170,10 +170,10 @@ KernelResult Ring::enter(std::int64_t timeout_ns) {
   ++enter_calls_;
   const int fd = ring_.enter_ring_fd;
   return kernel_call([&] {
-    return from_libc(::syscall(
-        __NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
-        enter_flags_ | IORING_ENTER_GETEVENTS | (limited ? IORING_ENTER_EXT_ARG : 0),
-        limited ? &arg : nullptr, limited ? sizeof arg : 0));
+    return from_libc(
+        ::syscall(__NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
+                  enter_flags_ | IORING_ENTER_GETEVENTS | (limited ? IORING_ENTER_EXT_ARG : 0),
+                  limited ? &arg : nullptr, limited ? sizeof arg : 0));
   });
 }
 

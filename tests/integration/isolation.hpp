@@ -8,8 +8,8 @@
 
 namespace ouro::testing {
 
-// Runs `body` in there and ends the process with its exit code. Without root it runs in the world as
-// it is, and returns.
+// Runs `body` in there and ends the process with its exit code. Without root it runs in the world
+// as it is, and returns.
 int run_isolated(const std::function<int()>& body);
 
 // Whether there is a world of our own.
