@@ -201,9 +201,9 @@ std::optional<Exit> Mounted::end(How how, std::chrono::milliseconds limit) {
     Process unmount = Process::run(Who::kRoot, [this] {
       return eventually([this] { return ::umount2(path().c_str(), UMOUNT_NOFOLLOW) == 0; }) ? 0 : 1;
     });
-    if (unmount.wait(limit) != kExitOk) complaints_.push_back("it cannot be unmounted");
+    if (unmount.wait(at_pace(limit)) != kExitOk) complaints_.push_back("it cannot be unmounted");
   }
-  exit_ = program_->wait(limit);
+  exit_ = program_->wait(at_pace(limit));
   if (!exit_) {
     complaints_.push_back("ourofs does not end and was killed; it said:\n" + log());
     kill();

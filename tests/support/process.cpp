@@ -162,7 +162,7 @@ void in_child(Who who, const std::function<void()>& body, milliseconds limit) {
     body();
     return failures() > before ? 1 : 0;
   });
-  auto exit = child.wait(limit);
+  auto exit = child.wait(at_pace(limit));
   if (!exit) {
     child.signal(SIGKILL);
     ADD_FAILURE() << "hangs: killed after " << limit.count() << " ms";
@@ -171,8 +171,16 @@ void in_child(Who who, const std::function<void()>& body, milliseconds limit) {
   EXPECT_EQ(*exit, kExitOk) << exit->text() << " in a child, see above";
 }
 
+milliseconds at_pace(milliseconds limit) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  return limit * 5;
+#else
+  return limit;
+#endif
+}
+
 bool eventually(const std::function<bool()>& condition, milliseconds limit) {
-  const auto deadline = steady_clock::now() + limit;
+  const auto deadline = steady_clock::now() + at_pace(limit);
   while (!condition()) {
     if (steady_clock::now() >= deadline) return false;
     std::this_thread::sleep_for(milliseconds(1));

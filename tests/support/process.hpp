@@ -82,6 +82,9 @@ Output run_command(Command command, std::chrono::milliseconds limit = std::chron
 void in_child(Who who, const std::function<void()>& body,
               std::chrono::milliseconds limit = std::chrono::seconds(60));
 
+// `limit` as it is for a program that a sanitizer slows down.
+std::chrono::milliseconds at_pace(std::chrono::milliseconds limit);
+
 // Polls every millisecond or so; false when the time is over.
 bool eventually(const std::function<bool()>& condition,
                 std::chrono::milliseconds limit = std::chrono::seconds(10));
