@@ -59,6 +59,7 @@ ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> cont
       inline_(shared.identity),
       inline_data_(*context_, shared.identity),
       transport_(std::move(transport)),
+      tree_(shared.tree),
       server_(*context_, *transport_, shared.tree, choose_executors(shared), shared.connection,
               shared.relay, shared.log),
       drain_(*context_, [this] { server_.drain(); }),
@@ -109,6 +110,11 @@ void ServingLoop::log_statistics() const {
   add("replies_lost", served.replies_lost);
   add("iterations", loop_counters.iterations);
   add("enters", context_->has_io_uring() ? context_->ring().enter_calls() : 0);
+  if (number_ == 0) {  // what the loops share
+    add("inodes", tree_.inode_count());
+    add("held_by_handle", tree_.held_by_handle());
+    add("handle_opens", tree_.handle_opens());
+  }
   log_(loop::LogLevel::kInfo, line);
 }
 

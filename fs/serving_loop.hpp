@@ -64,6 +64,7 @@ class ServingLoop {
   passthrough::InlineExecutor inline_;
   passthrough::InlineAsyncExecutor inline_data_;
   const std::unique_ptr<DevTransport> transport_;
+  const passthrough::Tree& tree_;
   Server server_;
   std::unique_ptr<RequestTracer> tracer_;  // in front of server_; null: not wanted
   loop::BottomHalf drain_;

@@ -76,7 +76,13 @@ passthrough::Watermark nearly_all(std::uint64_t open_files, Log& log) {
           }};
 }
 
-passthrough::Tree::Options tree_options(const Options& options, SourceTree::View view) {
+// How many inodes may hold a descriptor. Half of the limit is left to open files.
+std::size_t descriptors_for_inodes(FileHandles use, std::uint64_t open_files) {
+  if (use == FileHandles::kNever) return passthrough::kNoLimit;
+  return use == FileHandles::kMandatory ? 1 : static_cast<std::size_t>(open_files / 2);
+}
+
+passthrough::Tree::Options options_of_tree(const Options& options, SourceTree::View view) {
   passthrough::Tree::Options tree;
   using passthrough::Submounts;
   if (options.one_file_system) {
@@ -89,11 +95,22 @@ passthrough::Tree::Options tree_options(const Options& options, SourceTree::View
 }
 
 Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, SourceTree& source,
-                                                      passthrough::Watermark watermark) {
-  passthrough::Tree::Options tree = tree_options(options, source.view);
-  tree.watermark = std::move(watermark);
-  return or_give_up(passthrough::Tree::create(std::move(source.root), tree),
-                    "cannot serve " + quoted(source.path));
+                                                      std::uint64_t open_files, Log& log) {
+  passthrough::Tree::Options tree_options = options_of_tree(options, source.view);
+  tree_options.watermark = nearly_all(open_files, log);
+  tree_options.max_descriptors = descriptors_for_inodes(options.inode_file_handles, open_files);
+  auto tree = or_give_up(passthrough::Tree::create(std::move(source.root), tree_options),
+                         "cannot serve " + quoted(source.path));
+  if (!tree || (*tree)->handles()) return tree;
+  const std::string reason = errno_text((*tree)->handles().error().value());
+  if (options.inode_file_handles == FileHandles::kMandatory) {
+    return give_up(ExitCode::kSystem,
+                   "cannot use file handles of " + quoted(source.path) + ": " + reason,
+                   "inode_file_handles=prefer does without them where it must");
+  }
+  log.write(loop::LogLevel::kInfo, "no file handles of " + quoted(source.path) + " (" + reason +
+                                       "): every cached inode holds a descriptor");
+  return tree;
 }
 
 std::string serving_line(const Places& places, const fs::Session& session, std::size_t loops) {
@@ -112,7 +129,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   auto source = open_source_tree(
       places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude);
   if (!source) return tl::unexpected(source.error());
-  auto tree = open_tree(options, *source, nearly_all(open_files, log));
+  auto tree = open_tree(options, *source, open_files, log);
   if (!tree) return tl::unexpected(tree.error());
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
                                          options.mount_attributes, options.auto_unmount});

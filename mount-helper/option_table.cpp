@@ -87,6 +87,13 @@ Complaint set_metadata(CommandLine& line, const OptionRow& /*row*/, std::string_
   return set_word(line.options.metadata, value, kWords);
 }
 
+Complaint set_file_handles(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  constexpr std::array<Word<FileHandles>, 3> kWords = {{{"never", FileHandles::kNever},
+                                                        {"prefer", FileHandles::kPrefer},
+                                                        {"mandatory", FileHandles::kMandatory}}};
+  return set_word(line.options.inode_file_handles, value, kWords);
+}
+
 Complaint set_log_level(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
   constexpr std::array<Word<LogLevel>, 4> kWords = {{{"error", LogLevel::kError},
                                                      {"warning", LogLevel::kWarning},
@@ -207,6 +214,9 @@ constexpr OptionRow kTable[] = {
     {"max_write", 0, "BYTES", "1M", "largest write request, 4K to 1M", kServing, set_max_write},
     {"one_file_system", 0, "", "", "do not show file systems mounted below SOURCE", kServing,
      set_flag<&Options::one_file_system>},
+    {"inode_file_handles", 0, "MODE", "prefer",
+     "hold cached inodes by file handles: never, prefer (where descriptors run short) or mandatory",
+     kServing, set_file_handles},
 
     {"allow_other", 0, "", "", "let other users in; forces default_permissions", kMount,
      set_flag<&Options::allow_other>},

@@ -20,6 +20,9 @@ enum class BackingMode : std::uint8_t { kRing, kInline };
 // How metadata waits: in the system call, or on the ring in a nested poll.
 enum class MetadataMode : std::uint8_t { kInline, kNested };
 
+// Whether inodes that the kernel caches may be held by file handles instead of descriptors.
+enum class FileHandles : std::uint8_t { kNever, kPrefer, kMandatory };
+
 inline constexpr unsigned kMaxLoops = 64;
 inline constexpr std::uint32_t kMinWriteBytes = 4096;
 inline constexpr std::uint32_t kMaxWriteBytes = 1U << 20U;  // max_pages_limit (256) pages
@@ -46,6 +49,7 @@ struct Options {
   MetadataMode metadata = MetadataMode::kInline;
   std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
   bool one_file_system = false;
+  FileHandles inode_file_handles = FileHandles::kPrefer;
 
   bool allow_other = false;
   // The kernel lets everyone in; the session must turn away all but root and the mounting user.

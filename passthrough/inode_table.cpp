@@ -10,6 +10,7 @@ namespace ouro::passthrough {
 namespace {
 
 constexpr std::uint32_t kRootIndex = 0;
+constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint32_t kLastGeneration = std::numeric_limits<std::uint32_t>::max();
 
 // The finalizer of splitmix64: every bit of the input reaches every bit of the result.
@@ -26,9 +27,10 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
   return mix(key.inode ^ mix(key.device ^ mix(key.mount)));
 }
 
-InodeTable::InodeTable(Inode root, Watermark watermark) : watermark_(std::move(watermark)) {
+InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors)
+    : max_descriptors_(max_descriptors), watermark_(std::move(watermark)) {
   by_key_.emplace(root.key, kRootIndex);
-  slots_.push_back({std::make_shared<const Inode>(std::move(root)), 0, 0});
+  fill(slots_.emplace_back(), std::move(root));
 }
 
 NodeId InodeTable::node_id(std::uint32_t index, std::uint32_t generation) {
@@ -42,31 +44,89 @@ const InodeTable::Slot* InodeTable::slot_of(NodeId node) const {
   return slot.inode && slot.generation == node >> 32 ? &slot : nullptr;
 }
 
+bool InodeTable::needs_handle(const FileKey& key) const {
+  if (!limits_descriptors()) return false;
+  const std::lock_guard lock(mutex_);
+  const auto known = by_key_.find(key);
+  if (known != by_key_.end()) return slots_[known->second].inode->held_by_handle();
+  return descriptors() >= max_descriptors_;
+}
+
 NodeId InodeTable::intern(Inode inode) {
-  const auto [node, full] = insert(std::move(inode));
+  const auto node = try_intern(inode);
+  loop::invariant(node.has_value(), "an inode came without the handle that it needs");
+  return *node;
+}
+
+std::optional<NodeId> InodeTable::try_intern(Inode& inode) {
+  loop::UniqueFd spare;  // closed outside the lock
+  bool full = false;
+  NodeId node = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto [known, inserted] = by_key_.try_emplace(inode.key);
+    if (!inserted) {
+      const Inode& there = *slots_[known->second].inode;
+      if (there.held_by_handle() && !inode.handle) return std::nullopt;
+      // A file that is no more; its slot stays until it is forgotten.
+      if (there.held_by_handle() && there.handle != inode.handle) known->second = kNone;
+    }
+    if (inserted || known->second == kNone) {
+      if (descriptors() < max_descriptors_) {
+        inode.handle.reset();
+      } else if (inode.handle) {
+        spare = std::move(inode.path_fd);
+      }
+      known->second = take_slot();
+      fill(slots_[known->second], std::move(inode));
+    }
+    Slot& slot = slots_[known->second];
+    ++slot.lookups;
+    node = node_id(known->second, slot.generation);
+    full = watermark_reached();
+  }
   if (full) watermark_.reached();
   return node;
 }
 
-std::pair<NodeId, bool> InodeTable::insert(Inode inode) {
+void InodeTable::hold(const FileKey& key, const SourceHandle& handle, loop::UniqueFd path_fd) {
+  InodeRef before;  // dies outside the lock
   const std::lock_guard lock(mutex_);
-  const auto [known, inserted] = by_key_.try_emplace(inode.key);
-  if (inserted) {
-    if (free_.empty()) {
-      loop::invariant(slots_.size() < std::numeric_limits<std::uint32_t>::max(),
-                      "inode table full");
-      free_.push_back(static_cast<std::uint32_t>(slots_.size()));
-      slots_.emplace_back();
-    }
-    known->second = free_.back();
-    free_.pop_back();
-    slots_[known->second].inode = std::make_shared<const Inode>(std::move(inode));
-  }
+  const auto known = by_key_.find(key);
+  if (known == by_key_.end()) return;
   Slot& slot = slots_[known->second];
-  ++slot.lookups;
-  const bool full = by_key_.size() >= watermark_.inodes;
-  if (full) watermark_.inodes = Watermark().inodes;
-  return {node_id(known->second, slot.generation), full};
+  if (slot.inode->handle != handle) return;
+  before = empty(slot);
+  fill(slot, {key, before->type, std::move(path_fd)});
+}
+
+std::uint32_t InodeTable::take_slot() {
+  if (free_.empty()) {
+    loop::invariant(slots_.size() < kNone, "inode table full");
+    free_.push_back(static_cast<std::uint32_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  return index;
+}
+
+void InodeTable::fill(Slot& slot, Inode inode) {
+  ++known_;
+  if (inode.held_by_handle()) held_by_handle_.fetch_add(1, std::memory_order_relaxed);
+  slot.inode = std::make_shared<const Inode>(std::move(inode));
+}
+
+InodeRef InodeTable::empty(Slot& slot) {
+  --known_;
+  if (slot.inode->held_by_handle()) held_by_handle_.fetch_sub(1, std::memory_order_relaxed);
+  return std::exchange(slot.inode, nullptr);
+}
+
+bool InodeTable::watermark_reached() {
+  if (descriptors() < watermark_.descriptors) return false;
+  watermark_.descriptors = kNoLimit;
+  return true;
 }
 
 loop::Result<InodeRef> InodeTable::find(NodeId node) const {
@@ -82,18 +142,20 @@ InodeRef InodeTable::forget(NodeId node, std::uint64_t count) {
   if (slot == nullptr) return nullptr;
   slot->lookups -= std::min(slot->lookups, count);
   if (slot->lookups > 0 || node == kRootNode) return nullptr;
-  by_key_.erase(slot->inode->key);
-  InodeRef last = std::exchange(slot->inode, nullptr);
+  const auto index = static_cast<std::uint32_t>(slot - slots_.data());
+  InodeRef last = empty(*slot);
+  const auto known = by_key_.find(last->key);
+  if (known != by_key_.end() && known->second == index) by_key_.erase(known);
   // An id must never come back, so a slot that has used up its generations is given up.
   if (slot->generation == kLastGeneration) return last;
   ++slot->generation;
-  free_.push_back(static_cast<std::uint32_t>(slot - slots_.data()));
+  free_.push_back(index);
   return last;
 }
 
 std::size_t InodeTable::size() const {
   const std::lock_guard lock(mutex_);
-  return by_key_.size();
+  return known_;
 }
 
 std::uint64_t InodeTable::lookups(NodeId node) const {

@@ -4,21 +4,21 @@
 // Any thread: one lock, held for table work only, never across a system call.
 #pragma once
 
-#include <sys/stat.h>
-#include <sys/types.h>
-
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "loop/result.hpp"
 #include "loop/unique_fd.hpp"
+#include "passthrough/inode.hpp"
 
 namespace ouro::passthrough {
 
@@ -26,41 +26,36 @@ namespace ouro::passthrough {
 using NodeId = std::uint64_t;
 inline constexpr NodeId kRootNode = 1;
 
-// What makes two names the same file. The mount belongs to it: one directory that is mounted at
-// two places must be two nodes, because the kernel allows a directory one place in the tree.
-struct FileKey {
-  std::uint64_t device = 0;
-  std::uint64_t inode = 0;
-  std::uint64_t mount = 0;
-  friend bool operator==(const FileKey&, const FileKey&) = default;
-};
+inline constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
-// A file of the source. The O_PATH descriptor pins it: its inode number cannot be reused while
-// this object lives, and it stays reachable when it is unlinked or moved.
-struct Inode {
-  FileKey key;
-  mode_t type = 0;  // S_IFMT bits
-  loop::UniqueFd path_fd;
-};
-
-// Pins an inode across a wait or a forget.
-using InodeRef = std::shared_ptr<const Inode>;
-
-// What to do, once, when the table first holds that many inodes.
+// What to do, once, when the inodes first hold that many descriptors.
 struct Watermark {
-  std::size_t inodes = std::numeric_limits<std::size_t>::max();
+  std::size_t descriptors = kNoLimit;
   std::function<void()> reached;  // any thread, outside the table's lock
 };
 
 class InodeTable {
  public:
-  explicit InodeTable(Inode root, Watermark watermark = {});
+  // `max_descriptors`: beyond it, inodes are held by their handles if they have one. The root is
+  // always held by its descriptor.
+  explicit InodeTable(Inode root, Watermark watermark = {}, std::size_t max_descriptors = kNoLimit);
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
+  [[nodiscard]] bool limits_descriptors() const { return max_descriptors_ != kNoLimit; }
+  // Whether intern() has to be given the handle of such a file.
+  [[nodiscard]] bool needs_handle(const FileKey& key) const;
   // Counts one lookup of the file and returns its node id: of the inode that is there already
-  // (whose descriptor stays), or of `inode`, which is inserted.
+  // (whose descriptor or handle stays), or of `inode`, which is inserted. An inode that is held by
+  // a handle is there no more if `inode` has another one: its number was used again, and its node
+  // id leads to ESTALE. Empty, and `inode` as it was, if other threads have done since
+  // needs_handle() what makes its handle needed.
+  [[nodiscard]] std::optional<NodeId> try_intern(Inode& inode);
+  // For an inode whose handle is there, or cannot be needed.
   [[nodiscard]] NodeId intern(Inode inode);
+  // Holds the file by `path_fd` from now on, if it was held by `handle`: a file that loses its last
+  // name cannot be found by its handle any more.
+  void hold(const FileKey& key, const SourceHandle& handle, loop::UniqueFd path_fd);
   // Errors: ESTALE for an id that is not, or no longer, valid.
   [[nodiscard]] loop::Result<InodeRef> find(NodeId node) const;
   // Takes back `count` lookups; the inode leaves the table at 0 (and is closed when its last
@@ -70,6 +65,10 @@ class InodeTable {
 
   // Inodes in the table, the root included.
   [[nodiscard]] std::size_t size() const;
+  // How many of them are held by a handle. Without the lock, so only a hint while others work.
+  [[nodiscard]] std::size_t held_by_handle() const {
+    return held_by_handle_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint64_t lookups(NodeId node) const;  // 0 if unknown; for tests
 
  private:
@@ -86,13 +85,20 @@ class InodeTable {
   // The slot that `node` names now, or nullptr.
   [[nodiscard]] const Slot* slot_of(NodeId node) const;
 
-  // The id, and whether the watermark was reached by this.
-  [[nodiscard]] std::pair<NodeId, bool> insert(Inode inode);
+  // All of these under the lock.
+  [[nodiscard]] std::uint32_t take_slot();
+  void fill(Slot& slot, Inode inode);
+  InodeRef empty(Slot& slot);
+  [[nodiscard]] bool watermark_reached();
+  [[nodiscard]] std::size_t descriptors() const { return known_ - held_by_handle(); }
 
+  const std::size_t max_descriptors_;
   Watermark watermark_;  // its number guarded by mutex_: none once it was reached
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;
+  std::size_t known_ = 0;  // slots that are not free
+  std::atomic<std::size_t> held_by_handle_ = 0;
   std::unordered_map<FileKey, std::uint32_t, KeyHash> by_key_;
 };
 

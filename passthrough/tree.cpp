@@ -17,12 +17,7 @@ using loop::fail;
 using loop::UniqueFd;
 
 constexpr std::size_t kLongestName = 255;
-constexpr unsigned kEntryMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
 constexpr std::uint64_t kPathFlags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-
-FileKey key_of(const struct ::statx& stat) {
-  return {::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, stat.stx_mnt_id};
-}
 
 // What is opened by way of /proc must be what was meant: a false /proc, or one of another pid
 // namespace, would hand out other files. Errors: ENOTSUP.
@@ -44,13 +39,23 @@ Result<UniqueFd> open_proc_fds(int root_fd, const struct ::statx& root) {
 
 }  // namespace
 
+FileKey key_of(const struct ::statx& stat) {
+  return {::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, stat.stx_mnt_id};
+}
+
 Result<std::unique_ptr<Tree>> Tree::create(UniqueFd root, const Options& options) {
   struct ::statx stat {};
   if (::statx(root.get(), "", AT_EMPTY_PATH, kEntryMask, &stat) < 0) return fail(errno);
   if (!S_ISDIR(stat.stx_mode)) return fail(ENOTDIR);
   OURO_TRY_ASSIGN(UniqueFd proc_fds, open_proc_fds(root.get(), stat));
   Inode inode{key_of(stat), stat.stx_mode & mode_t{S_IFMT}, std::move(root)};
-  return std::unique_ptr<Tree>(new Tree(std::move(inode), std::move(proc_fds), options));
+  std::unique_ptr<Tree> tree(new Tree(std::move(inode), std::move(proc_fds), options));
+  if (options.max_descriptors != kNoLimit) {
+    // KERNEL(5.8): STATX_MNT_ID, without which a handle could be taken to the wrong mount.
+    const bool tells_mounts = (stat.stx_mask & STATX_MNT_ID) != 0;
+    tree->handles_ = tells_mounts ? tree->use_handles() : Status(fail(ENOSYS));
+  }
+  return tree;
 }
 
 Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
@@ -58,7 +63,7 @@ Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
       proc_fds_(std::move(proc_fds)),
       devices_(root.key.device),
       fuse_devices_(root.key.device, root.path_fd.get()),
-      inodes_(std::move(root), options.watermark) {}
+      inodes_(std::move(root), options.watermark, options.max_descriptors) {}
 
 Status Tree::check_name(const char* name) {
   const std::size_t length = ::strnlen(name, kLongestName + 1);
@@ -73,25 +78,27 @@ Result<Entry> Tree::intern(Executor& executor, UniqueFd path_fd) {
   OURO_TRY(loop::to_status(sys::statx(executor, path_fd.get(), 0, kEntryMask, entry.stat)));
   const FileKey key = key_of(entry.stat);
   entry.stat.stx_ino = devices_.shown_inode(key.device, key.inode);
-  entry.node = inodes_.intern({key, entry.stat.stx_mode & mode_t{S_IFMT}, std::move(path_fd)});
+  OURO_TRY_ASSIGN(entry.node,
+                  hold(executor, {key, entry.stat.stx_mode & mode_t{S_IFMT}, std::move(path_fd)}));
   return entry;
 }
 
-Result<UniqueFd> Tree::open_path(Executor& executor, const Inode& parent, const char* name) {
+Result<UniqueFd> Tree::open_path(Executor& executor, const PinnedInode& parent, const char* name) {
   open_how how{};
   how.flags = kPathFlags;
   how.resolve = options_.submounts == Submounts::kFollow ? 0 : RESOLVE_NO_XDEV;
-  const loop::KernelResult fd = sys::openat2(executor, parent.path_fd.get(), name, how);
+  const loop::KernelResult fd = sys::openat2(executor, parent.fd(), name, how);
   if (fd == -EXDEV && options_.submounts == Submounts::kAvoidOwn) {
     return cross_mount(executor, parent, name);
   }
   return to_fd(fd);
 }
 
-Result<UniqueFd> Tree::cross_mount(Executor& executor, const Inode& parent, const char* name) {
+Result<UniqueFd> Tree::cross_mount(Executor& executor, const PinnedInode& parent,
+                                   const char* name) {
   open_how how{};
   how.flags = kPathFlags;
-  OURO_TRY_ASSIGN(UniqueFd fd, to_fd(sys::openat2(executor, parent.path_fd.get(), name, how)));
+  OURO_TRY_ASSIGN(UniqueFd fd, to_fd(sys::openat2(executor, parent.fd(), name, how)));
   // If this is our own mount, whoever asks it anything waits for an answer that only we can give.
   // KERNEL: an O_PATH open sends FUSE no request, and statx(AT_STATX_DONT_SYNC) is answered from
   // what the kernel has: the mount id and the device are always right.
@@ -114,11 +121,11 @@ Result<UniqueFd> Tree::reopen(Executor& executor, int fd, int flags,
   return to_fd(sys::openat2(executor, proc_fds_.get(), path.name(), how, credentials));
 }
 
-Result<mode_t> Tree::effective_mode(Executor& executor, const Inode& parent,
+Result<mode_t> Tree::effective_mode(Executor& executor, const PinnedInode& parent,
                                     const Creation& creation) {
   if (creation.umask == 0) return creation.mode;
   const loop::KernelResult acl_bytes =
-      sys::getxattr(executor, parent.path_fd.get(), "system.posix_acl_default", {});
+      sys::getxattr(executor, parent.fd(), "system.posix_acl_default", {});
   if (acl_bytes == -EINTR) return fail(EINTR);
   return acl_bytes > 0 ? creation.mode : creation.mode & ~creation.umask;
 }

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,23 +24,34 @@
 #include "passthrough/file_handle.hpp"
 #include "passthrough/fuse_devices.hpp"
 #include "passthrough/inode_table.hpp"
+#include "passthrough/mount_fds.hpp"
 #include "passthrough/slot_table.hpp"
 #include "passthrough/tree_types.hpp"
 
 namespace ouro::passthrough {
+
+// What a lookup asks statx() for.
+inline constexpr unsigned kEntryMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
+[[nodiscard]] FileKey key_of(const struct ::statx& stat);
 
 class Tree {
  public:
   struct Options {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
-    Watermark watermark = {};  // of the inodes, each of which holds a descriptor
+    Watermark watermark = {};
+    // How many inodes may be held by a descriptor; the others are held by file handles, where the
+    // source has them. 1: the root alone.
+    std::size_t max_descriptors = kNoLimit;
   };
 
   // `root`: an O_PATH descriptor of the source directory. Checks that /proc is the real one.
   // Errors: of statx; ENOTSUP if /proc/self/fd is no procfs.
   [[nodiscard]] static Result<std::unique_ptr<Tree>> create(loop::UniqueFd root,
                                                             const Options& options);
+  // Whether file handles can be used, if max_descriptors asks for them. Errors: EPERM without
+  // CAP_DAC_READ_SEARCH, EOPNOTSUPP where the source's file system has none, ENOSYS.
+  [[nodiscard]] const Status& handles() const { return handles_; }
   // Before serving begins; only for Submounts::kAvoidOwn.
   void set_own_mount(OwnMount own) { own_mount_ = std::move(own); }
 
@@ -131,17 +143,39 @@ class Tree {
   [[nodiscard]] std::uint64_t shown_inode(const DirHandle& directory, std::uint64_t inode);
 
   [[nodiscard]] std::size_t inode_count() const { return inodes_.size(); }
+  [[nodiscard]] std::size_t held_by_handle() const { return inodes_.held_by_handle(); }
+  // How many times a file was opened by its handle.
+  [[nodiscard]] std::uint64_t handle_opens() const { return handle_opens_.load(); }
   [[nodiscard]] std::size_t open_count() const { return files_.size() + directories_.size(); }
 
  private:
   Tree(Inode root, loop::UniqueFd proc_fds, const Options& options);
 
+  // --- tree_inodes.cpp ---
+  [[nodiscard]] Status use_handles();
+  // Errors: ESTALE for an unknown node, and for a file that is no more.
+  [[nodiscard]] Result<PinnedInode> pin(Executor& executor, NodeId node);
+  // Counts one lookup.
+  [[nodiscard]] Result<NodeId> hold(Executor& executor, Inode inode);
+  [[nodiscard]] static Result<SourceHandle> handle_of(Executor& executor, int fd);
+  void learn_mount(Executor& executor, const Inode& inode);
+  // A file that is held by its handle is lost with its last name, but not to those who have it open
+  // or are in it. So it is looked at before a name is taken away, and held by a descriptor after.
+  struct LastLook {
+    FileKey key;
+    std::optional<SourceHandle> handle = {};  // empty: nothing of ours
+    loop::UniqueFd path_fd = {};
+  };
+  [[nodiscard]] LastLook look_before_removal(Executor& executor, const PinnedInode& directory,
+                                             const char* name);
+  void hold_what_lost_its_name(Executor& executor, LastLook look);
+
   // Errors: EINVAL for what is no name of an entry, ENAMETOOLONG.
   [[nodiscard]] static Status check_name(const char* name);
   [[nodiscard]] Result<Entry> intern(Executor& executor, loop::UniqueFd path_fd);
-  [[nodiscard]] Result<loop::UniqueFd> open_path(Executor& executor, const Inode& parent,
+  [[nodiscard]] Result<loop::UniqueFd> open_path(Executor& executor, const PinnedInode& parent,
                                                  const char* name);
-  [[nodiscard]] Result<loop::UniqueFd> cross_mount(Executor& executor, const Inode& parent,
+  [[nodiscard]] Result<loop::UniqueFd> cross_mount(Executor& executor, const PinnedInode& parent,
                                                    const char* name);
   // Another descriptor of the file behind `fd`, which may be an O_PATH one. Never O_CREAT.
   [[nodiscard]] Result<loop::UniqueFd> reopen(Executor& executor, int fd, int flags,
@@ -152,13 +186,13 @@ class Tree {
                                                   const Credentials* credentials = nullptr);
   // `mode` as the caller's umask leaves it, unless the parent's default ACL takes its place.
   // Errors: EINTR.
-  [[nodiscard]] Result<mode_t> effective_mode(Executor& executor, const Inode& parent,
+  [[nodiscard]] Result<mode_t> effective_mode(Executor& executor, const PinnedInode& parent,
                                               const Creation& creation);
-  [[nodiscard]] Status set_size(Executor& executor, const Inode& inode,
+  [[nodiscard]] Status set_size(Executor& executor, const PinnedInode& inode,
                                 std::optional<FileHandleId> handle, std::int64_t size,
                                 const Credentials* credentials);
   [[nodiscard]] Result<loop::UniqueFd> open_direct(Executor& executor, int fd, int flags);
-  [[nodiscard]] RingStart ring_start(Executor& executor, const Inode& inode);
+  [[nodiscard]] RingStart ring_start(Executor& executor, const Inode& inode, int fd);
   [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, NodeId parent,
                                                   const char* name, int flags, const Caller& caller,
                                                   const SetIdKiller& killer);
@@ -168,6 +202,9 @@ class Tree {
   const loop::UniqueFd proc_fds_;  // O_PATH of /proc/self/fd
   DeviceMap devices_;
   FuseDevices fuse_devices_;
+  MountFds mounts_;
+  Status handles_ = {};
+  std::atomic<std::uint64_t> handle_opens_ = 0;
   InodeTable inodes_;
   SlotTable<FileHandle> files_;
   SlotTable<DirHandle> directories_;

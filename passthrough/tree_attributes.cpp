@@ -29,19 +29,18 @@ Result<std::size_t> to_size(loop::KernelResult result) {
   return static_cast<std::size_t>(result);
 }
 
-Status set_mode(Executor& executor, int proc_fds, const Inode& inode, mode_t mode) {
+Status set_mode(Executor& executor, int proc_fds, const PinnedInode& inode, mode_t mode) {
   // KERNEL(6.6): says so itself; before, some file systems changed it.
-  if (S_ISLNK(inode.type)) return fail(EOPNOTSUPP);
-  const ProcPath path(inode.path_fd.get());
+  if (S_ISLNK(inode->type)) return fail(EOPNOTSUPP);
+  const ProcPath path(inode.fd());
   return to_status(executor.call(
       [&] { return from_libc(::fchmodat(proc_fds, path.name(), mode & 07777U, 0)); }));
 }
 
-Status set_owner(Executor& executor, const Inode& inode, uid_t uid, gid_t gid,
+Status set_owner(Executor& executor, const PinnedInode& inode, uid_t uid, gid_t gid,
                  const std::optional<Credentials>& credentials) {
   return to_status(executor.call(credentials ? &*credentials : nullptr, [&] {
-    return from_libc(
-        ::fchownat(inode.path_fd.get(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+    return from_libc(::fchownat(inode.fd(), "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
   }));
 }
 
@@ -51,20 +50,20 @@ constexpr auto kSameOwner = static_cast<uid_t>(-1);
 // KERNEL: the client sends the same change of nothing, by whoever may write the file, before each
 // write that may clear them (fs/fuse/dir.c, fuse_setattr()). So a refusal is none: the write that
 // follows does it, or nothing does.
-Status touch(Executor& executor, const Inode& inode, const SetIdKiller& killer) {
-  const Status touched = set_owner(executor, inode, kSameOwner, kSameOwner,
-                                   touch_credentials(killer, inode.path_fd.get()));
+Status touch(Executor& executor, const PinnedInode& inode, const SetIdKiller& killer) {
+  const Status touched =
+      set_owner(executor, inode, kSameOwner, kSameOwner, touch_credentials(killer, inode.fd()));
   if (!touched && touched.error() == loop::Errno(EPERM)) return {};
   return touched;
 }
 
-Status set_times(Executor& executor, const Inode& inode, const AttributeChanges& changes) {
+Status set_times(Executor& executor, const PinnedInode& inode, const AttributeChanges& changes) {
   constexpr timespec kOmit{0, UTIME_OMIT};
   const std::array<timespec, 2> times{changes.atime.value_or(kOmit), changes.mtime.value_or(kOmit)};
   // KERNEL(5.8): utimensat() takes AT_EMPTY_PATH.
   return to_status(executor.call([&] {
     return from_libc(
-        ::utimensat(inode.path_fd.get(), "", times.data(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+        ::utimensat(inode.fd(), "", times.data(), AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
   }));
 }
 
@@ -89,9 +88,9 @@ Result<std::size_t> copy_untrusted(std::span<const std::byte> list, std::span<st
 
 Result<struct ::statx> Tree::attributes(Executor& executor, NodeId node, unsigned sync,
                                         unsigned mask) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   struct ::statx stat {};
-  OURO_TRY(to_status(sys::statx(executor, inode->path_fd.get(), sync, mask, stat)));
+  OURO_TRY(to_status(sys::statx(executor, inode.fd(), sync, mask, stat)));
   stat.stx_ino = devices_.shown_inode(inode->key.device, inode->key.inode);
   return stat;
 }
@@ -99,66 +98,66 @@ Result<struct ::statx> Tree::attributes(Executor& executor, NodeId node, unsigne
 Result<struct ::statx> Tree::change_attributes(Executor& executor, NodeId node,
                                                std::optional<FileHandleId> handle,
                                                const AttributeChanges& changes) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
-  if (changes.mode) OURO_TRY(set_mode(executor, proc_fds_.get(), *inode, *changes.mode));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  if (changes.mode) OURO_TRY(set_mode(executor, proc_fds_.get(), inode, *changes.mode));
   if (changes.uid || changes.gid) {
-    OURO_TRY(set_owner(executor, *inode, changes.uid.value_or(kSameOwner),
+    OURO_TRY(set_owner(executor, inode, changes.uid.value_or(kSameOwner),
                        changes.gid.value_or(kSameOwner),
-                       chown_credentials(changes.killer, inode->path_fd.get())));
+                       chown_credentials(changes.killer, inode.fd())));
   }
   const bool changes_nothing = !changes.mode && !changes.uid && !changes.gid && !changes.size &&
                                !changes.atime && !changes.mtime;
-  if (changes_nothing) OURO_TRY(touch(executor, *inode, changes.killer));
+  if (changes_nothing) OURO_TRY(touch(executor, inode, changes.killer));
   if (changes.size) {
-    const auto killing = killing_credentials(changes.killer, inode->path_fd.get());
-    OURO_TRY(set_size(executor, *inode, handle, *changes.size, killing ? &*killing : nullptr));
+    const auto killing = killing_credentials(changes.killer, inode.fd());
+    OURO_TRY(set_size(executor, inode, handle, *changes.size, killing ? &*killing : nullptr));
   }
-  if (changes.atime || changes.mtime) OURO_TRY(set_times(executor, *inode, changes));
+  if (changes.atime || changes.mtime) OURO_TRY(set_times(executor, inode, changes));
   return attributes(executor, node, 0, STATX_BASIC_STATS | STATX_BTIME);
 }
 
-Status Tree::set_size(Executor& executor, const Inode& inode, std::optional<FileHandleId> handle,
-                      std::int64_t size, const Credentials* credentials) {
-  if (S_ISDIR(inode.type)) return fail(EISDIR);
-  if (!S_ISREG(inode.type) || size < 0) return fail(EINVAL);
+Status Tree::set_size(Executor& executor, const PinnedInode& inode,
+                      std::optional<FileHandleId> handle, std::int64_t size,
+                      const Credentials* credentials) {
+  if (S_ISDIR(inode->type)) return fail(EISDIR);
+  if (!S_ISREG(inode->type) || size < 0) return fail(EINVAL);
   // The open file first: it may be truncated even where its mode lets nobody open it for writing.
   const auto file = handle ? files_.find(*handle) : nullptr;
-  if (file && file->inode().key == inode.key) {
+  if (file && file->inode().key == inode->key) {
     return to_status(sys::ftruncate(executor, file->buffered_fd(), size, credentials));
   }
-  OURO_TRY_ASSIGN(const UniqueFd fd, reopen(executor, inode.path_fd.get(), O_WRONLY));
+  OURO_TRY_ASSIGN(const UniqueFd fd, reopen(executor, inode.fd(), O_WRONLY));
   return to_status(sys::ftruncate(executor, fd.get(), size, credentials));
 }
 
 Status Tree::access(Executor& executor, NodeId node, int mask, const Caller& caller) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   const Credentials credentials = Credentials::caller(caller);
   // The system call itself, because AT_EACCESS (whose fsuid it is that counts) and AT_EMPTY_PATH
   // are what the C library emulates or refuses.
   return to_status(executor.call(&credentials, [&] {
-    return from_libc(::syscall(SYS_faccessat2, inode->path_fd.get(), "", mask,
+    return from_libc(::syscall(SYS_faccessat2, inode.fd(), "", mask,
                                AT_EACCESS | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
   }));
 }
 
 Result<struct ::statvfs> Tree::statfs(Executor& executor, NodeId node) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   struct ::statvfs stat {};
-  OURO_TRY(
-      to_status(executor.call([&] { return from_libc(::fstatvfs(inode->path_fd.get(), &stat)); })));
+  OURO_TRY(to_status(executor.call([&] { return from_libc(::fstatvfs(inode.fd(), &stat)); })));
   return stat;
 }
 
 Result<std::size_t> Tree::getxattr(Executor& executor, NodeId node, const char* name,
                                    std::span<std::byte> out) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
-  return to_size(sys::getxattr(executor, inode->path_fd.get(), name, out));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  return to_size(sys::getxattr(executor, inode.fd(), name, out));
 }
 
 Result<std::size_t> Tree::listxattr(Executor& executor, NodeId node, const Caller& caller,
                                     std::span<std::byte> out) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
-  const int fd = inode->path_fd.get();
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  const int fd = inode.fd();
   if (caller.uid == 0) return to_size(sys::listxattr(executor, fd, out));
 
   std::array<std::byte, kUsualListBytes> usual;
@@ -174,15 +173,15 @@ Result<std::size_t> Tree::listxattr(Executor& executor, NodeId node, const Calle
 
 Status Tree::setxattr(Executor& executor, NodeId node, const char* name,
                       std::span<const std::byte> value, int flags, const SetIdKiller& killer) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
-  const auto killing = killing_credentials(killer, inode->path_fd.get());
-  return to_status(sys::setxattr(executor, inode->path_fd.get(), name, value, flags,
-                                 killing ? &*killing : nullptr));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  const auto killing = killing_credentials(killer, inode.fd());
+  return to_status(
+      sys::setxattr(executor, inode.fd(), name, value, flags, killing ? &*killing : nullptr));
 }
 
 Status Tree::removexattr(Executor& executor, NodeId node, const char* name) {
-  OURO_TRY_ASSIGN(const InodeRef inode, inodes_.find(node));
-  return to_status(sys::removexattr(executor, inode->path_fd.get(), name));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  return to_status(sys::removexattr(executor, inode.fd(), name));
 }
 
 }  // namespace ouro::passthrough

@@ -12,11 +12,11 @@ using loop::fail;
 using loop::UniqueFd;
 
 Result<DirHandleId> Tree::opendir(Executor& executor, NodeId node, int flags) {
-  OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   if (!S_ISDIR(inode->type)) return fail(ENOTDIR);
-  OURO_TRY_ASSIGN(UniqueFd fd, reopen(executor, inode->path_fd.get(),
-                                      O_RDONLY | O_DIRECTORY | (flags & O_NOATIME)));
-  return directories_.insert(std::make_shared<DirHandle>(std::move(inode), std::move(fd)));
+  OURO_TRY_ASSIGN(UniqueFd fd,
+                  reopen(executor, inode.fd(), O_RDONLY | O_DIRECTORY | (flags & O_NOATIME)));
+  return directories_.insert(std::make_shared<DirHandle>(inode.ref(), std::move(fd)));
 }
 
 Result<std::shared_ptr<DirHandle>> Tree::directory(DirHandleId handle) const {

@@ -64,9 +64,9 @@ constexpr std::array kAllowedIoctls = {
 
 Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
                                 const SetIdKiller& killer) {
-  OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(node));
+  OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   OURO_TRY(check_regular(inode->type));
-  const int path_fd = inode->path_fd.get();
+  const int path_fd = inode.fd();
   // First, because a file system without direct I/O must not have truncated the file.
   OURO_TRY_ASSIGN(UniqueFd direct, open_direct(executor, path_fd, flags));
   const auto killing = (flags & O_TRUNC) != 0 ? killing_credentials(killer, path_fd) : std::nullopt;
@@ -81,16 +81,16 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
     buffered = open_buffered(WriteBack::kOff);
   }
   if (!buffered) return tl::unexpected(buffered.error());
-  const RingStart start = ring_start(executor, *inode);
-  return files_.insert(std::make_shared<FileHandle>(std::move(inode), *std::move(buffered),
-                                                    std::move(direct), start));
+  const RingStart start = ring_start(executor, *inode, path_fd);
+  return files_.insert(
+      std::make_shared<FileHandle>(inode.ref(), *std::move(buffered), std::move(direct), start));
 }
 
 // KERNEL: before it tries a transfer without blocking, io_uring asks poll() of files that do not
 // say that they can do so (FMODE_NOWAIT). FUSE is such a file system, and its poll() is a request
 // to its daemon that the submitting thread waits for.
-RingStart Tree::ring_start(Executor& executor, const Inode& inode) {
-  const bool fuse = fuse_devices_.contain(executor, inode.key.device, inode.path_fd.get());
+RingStart Tree::ring_start(Executor& executor, const Inode& inode, int fd) {
+  const bool fuse = fuse_devices_.contain(executor, inode.key.device, fd);
   return fuse ? RingStart::kInWorker : RingStart::kAtOnce;
 }
 
@@ -116,14 +116,14 @@ Result<UniqueFd> Tree::open_direct(Executor& executor, int fd, int flags) {
 Result<CreatedFile> Tree::create(Executor& executor, NodeId parent, const char* name, int flags,
                                  const Creation& creation, const SetIdKiller& killer) {
   OURO_TRY(check_name(name));
-  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   const Credentials owner = Credentials::owner(creation.caller);
   open_how how{};
   how.flags = static_cast<std::uint64_t>(buffered_flags(flags, options_.write_back)) | O_CREAT |
               O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, directory, creation));
   how.mode = mode & 07777U;
-  const loop::KernelResult fd = sys::openat2(executor, directory->path_fd.get(), name, how, &owner);
+  const loop::KernelResult fd = sys::openat2(executor, directory.fd(), name, how, &owner);
   if (fd == -EEXIST && (flags & O_EXCL) == 0) {
     return open_existing(executor, parent, name, flags, creation.caller, killer);
   }
@@ -155,15 +155,15 @@ Result<CreatedFile> Tree::open_existing(Executor& executor, NodeId parent, const
 
 Result<CreatedFile> Tree::tmpfile(Executor& executor, NodeId parent, int flags,
                                   const Creation& creation) {
-  OURO_TRY_ASSIGN(const InodeRef directory, inodes_.find(parent));
+  OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   const Credentials owner = Credentials::owner(creation.caller);
   open_how how{};
   how.flags = static_cast<std::uint64_t>(buffered_flags(flags, options_.write_back)) | O_TMPFILE |
               (static_cast<unsigned>(flags) & O_EXCL) | O_CLOEXEC;
-  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, *directory, creation));
+  OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, directory, creation));
   how.mode = mode & 07777U;
   OURO_TRY_ASSIGN(UniqueFd buffered,
-                  to_fd(sys::openat2(executor, directory->path_fd.get(), ".", how, &owner)));
+                  to_fd(sys::openat2(executor, directory.fd(), ".", how, &owner)));
   return adopt(executor, std::move(buffered), flags);
 }
 
@@ -172,10 +172,10 @@ Result<CreatedFile> Tree::adopt(Executor& executor, UniqueFd buffered, int flags
   OURO_TRY_ASSIGN(UniqueFd path_fd, reopen(executor, buffered.get(), O_PATH));
   CreatedFile file;
   OURO_TRY_ASSIGN(file.entry, intern(executor, std::move(path_fd)));
-  auto inode = inodes_.find(file.entry.node);
-  if (!inode) return tl::unexpected(inode.error());  // forgotten meanwhile, by a broken client
-  const RingStart start = ring_start(executor, **inode);
-  file.handle = files_.insert(std::make_shared<FileHandle>(*std::move(inode), std::move(buffered),
+  // An error: forgotten meanwhile, by a broken client.
+  OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(file.entry.node));
+  const RingStart start = ring_start(executor, *inode, buffered.get());
+  file.handle = files_.insert(std::make_shared<FileHandle>(std::move(inode), std::move(buffered),
                                                            std::move(direct), start));
   return file;
 }

@@ -27,10 +27,9 @@ const auto kModes =
                       Mode{Who::kPlainUser, Backing::kInline, Metadata::kNested, 1});
 #endif
 
-class FileSystems : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
-
-TEST_P(FileSystems, EqualNative) {
-  const auto& [type, mode] = GetParam();
+// Every case on a file system of that type; `and_then` sees the mount at the end.
+void compare_on(const char* type, const Mode& mode, const std::string& option,
+                const std::function<void(const Statistics&)>& and_then) {
   OURO_REQUIRE(has_root());
   OURO_REQUIRE(can_mount_as(mode.who));
   auto made = LoopImage::create(type);
@@ -45,14 +44,25 @@ TEST_P(FileSystems, EqualNative) {
     ASSERT_EQ(::chown(source.c_str(), kPlainUid, kPlainUid), 0);
     ASSERT_EQ(::chmod(image->path().c_str(), 0755), 0);
   }
-  Mounted mounted({.options = mode.options(), .who = mode.who, .source = source});
+  Mounted mounted({.options = mode.options(option), .who = mode.who, .source = source});
   for (const CaseGroup& group : case_groups()) {
     SCOPED_TRACE(group.name);
     compare_with_native(mounted, group.cases());
   }
-  for (const auto& complaint : disprove(mode, mounted, mounted.statistics(), Work::kEverything)) {
+  const Statistics statistics = mounted.statistics();
+  for (const auto& complaint : disprove(mode, mounted, statistics, Work::kEverything)) {
     ADD_FAILURE() << complaint;
   }
+  and_then(statistics);
+}
+
+class FileSystems : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
+
+TEST_P(FileSystems, EqualNative) {
+  const auto& [type, mode] = GetParam();
+  compare_on(type, mode, "", [](const Statistics& statistics) {
+    EXPECT_EQ(statistics["handle_opens"], 0U) << statistics.text();
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -60,6 +70,31 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& instance) {
       return std::string(std::get<0>(instance.param)) + std::get<1>(instance.param).name();
     });
+
+// With file handles in place of descriptors.
+class FileHandles : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
+
+TEST_P(FileHandles, EqualNative) {
+  const auto& [type, mode] = GetParam();
+  compare_on(type, mode, "inode_file_handles=mandatory", [](const Statistics& statistics) {
+    EXPECT_GT(statistics["handle_opens"], 1'000U) << statistics.text();
+  });
+}
+
+#if OURO_SANITIZED
+const auto kRootModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2});
+#else
+const auto kRootModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                                          Mode{Who::kRoot, Backing::kInline, Metadata::kNested, 1});
+#endif
+
+INSTANTIATE_TEST_SUITE_P(, FileHandles,
+                         ::testing::Combine(::testing::Values("ext4", "xfs", "btrfs", "tmpfs"),
+                                            kRootModes),
+                         [](const auto& instance) {
+                           return std::string(std::get<0>(instance.param)) +
+                                  std::get<1>(instance.param).name();
+                         });
 
 }  // namespace
 }  // namespace ouro::testing
