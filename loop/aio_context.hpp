@@ -55,7 +55,8 @@ class AioContext {
   ~AioContext();
 
   // One iteration: submit, wait if `blocking` and nothing is due, reap, dispatch. Returns whether
-  // anything was done for a user. A blocking call that returns false was woken by notify().
+  // anything was done for a user. A blocking call that returns false was woken by notify(), or
+  // because the wall clock was set.
   bool poll(Blocking blocking);
 
   // --- SQEs; only where has_io_uring() -----------------------------------------------------------

@@ -104,7 +104,7 @@ void FdTable::end_polling() {
   }
 }
 
-bool FdTable::dispatch(FdMonitor& monitor, int own_fd) {
+bool FdTable::dispatch(FdMonitor& monitor, const OwnFds& own_fds) {
   bool progress = false;
   // No more than there are now: one that is ready for ever must not starve the rest.
   for (auto left = ready_.size(); left > 0; --left) {
@@ -113,7 +113,7 @@ bool FdTable::dispatch(FdMonitor& monitor, int own_fd) {
     handler->queued_ = false;
     if (handler->removed()) continue;
     run_callbacks(*handler, monitor);
-    progress |= handler->fd_ != own_fd;
+    progress |= std::find(own_fds.begin(), own_fds.end(), handler->fd_) == own_fds.end();
   }
   return progress;
 }

@@ -6,7 +6,9 @@
 // refers to it.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -19,6 +21,9 @@ namespace ouro::loop {
 
 class FdTable {
  public:
+  // Descriptors of the loop itself, or -1.
+  using OwnFds = std::array<int, 2>;
+
   FdTable() = default;
   FdTable(const FdTable&) = delete;
   FdTable& operator=(const FdTable&) = delete;
@@ -40,14 +45,16 @@ class FdTable {
   // ready.
   [[nodiscard]] bool ask_pollable();
   [[nodiscard]] bool has_pollable() const { return !pollable_.empty(); }
-  // Whether every fd but the loop's own can be asked.
-  [[nodiscard]] bool all_pollable() const { return known_ <= pollable_.size() + 1; }
+  // Whether every fd can be asked, but for the loop's own, which are `own`.
+  [[nodiscard]] bool all_pollable(std::size_t own) const {
+    return known_ <= pollable_.size() + own;
+  }
   // Tells them that asking begins or has ended.
   void begin_polling();
   void end_polling();
   [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
-  // Runs the callbacks of what is ready now; true if any but that of `own_fd` ran.
-  bool dispatch(FdMonitor& monitor, int own_fd);
+  // Runs the callbacks of what is ready now; true if any but those of `own_fds` ran.
+  bool dispatch(FdMonitor& monitor, const OwnFds& own_fds);
   // Frees what was removed. Not inside a callback.
   void free_removed();
   // Removes everything.

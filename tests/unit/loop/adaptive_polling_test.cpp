@@ -206,6 +206,19 @@ TEST_F(AdaptivePollingTest, AHandlerThatNestsIsNotAskedInside) {
   EXPECT_EQ(asked_inside, 0);
 }
 
+// The context watches the wall clock for it, with an fd that has no work in memory.
+TEST_F(AdaptivePollingTest, AWallTimerDoesNotForbidToSpin) {
+  Timer wall(
+      *context_, [] { FAIL(); }, Clock::kWall);
+  wall.arm_in(3'600'000 * kMsNs);
+  watch(pipe_);
+  grow();
+  work_ = true;
+  const std::uint64_t polled = context_->counters().polled;
+  EXPECT_TRUE(context_->poll(Blocking::kYes));
+  EXPECT_EQ(context_->counters().polled, polled + 1);
+}
+
 TEST_F(AdaptivePollingTest, AThreadThatNotifiesEndsTheSpinning) {
   watch(pipe_);
   grow();

@@ -1,11 +1,15 @@
 // Tests of what is due by time: idle bottom halves, timers on either clock, and very many of them.
+#include <sys/timex.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -88,6 +92,40 @@ TEST_F(ClockTest, AWallTimerFiresAtItsTimeOfDay) {
   EXPECT_GE(now_ns(Clock::kWall), due_ns);
   EXPECT_LT(now_ns(Clock::kWall), due_ns + 1000 * kMsNs);
   EXPECT_FALSE(poll_now());  // the watch of the clock is silent
+}
+
+// Sets the wall clock forward or, with a negative number, back. False without the right to do so.
+[[nodiscard]] bool shift_wall_clock(std::int64_t ns) {
+  constexpr std::int64_t kSecondNs = 1000 * kMsNs;
+  timex change{};
+  change.modes = ADJ_SETOFFSET | ADJ_NANO;
+  change.time.tv_sec = ns < 0 ? -1 : 0;
+  change.time.tv_usec = ns < 0 ? kSecondNs + ns : ns;
+  return ::clock_adjtime(CLOCK_REALTIME, &change) >= 0;
+}
+
+// By one nanosecond only: to the kernel a change like any other, to the rest of the machine none.
+TEST_F(ClockTest, SettingTheWallClockEndsTheSleepEveryTime) {
+  if (!shift_wall_clock(0)) GTEST_SKIP() << "only root may set the clock";
+  Timer timer(
+      *context_, [] { FAIL() << "it is due in an hour"; }, Clock::kWall);
+  timer.arm_in(3'600'000 * kMsNs);
+  for (const std::int64_t by_ns : {1, -1, 1, -1}) {
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // asleep by now
+      EXPECT_TRUE(shift_wall_clock(by_ns));
+    });
+    EXPECT_FALSE(poll()) << "it is no user's business";  // ends at once, or in an hour
+    other.join();
+    EXPECT_FALSE(poll_now());
+  }
+  // Asleep again, for the new time.
+  int fired = 0;
+  Timer soon(*context_, [&] { ++fired; });
+  soon.arm_in(20 * kMsNs);
+  const std::uint64_t before = context_->ring().enter_calls();
+  poll_until([&] { return fired == 1; });
+  EXPECT_LT(context_->ring().enter_calls() - before, 20U);
 }
 
 TEST_F(ClockTest, TimersOfBothClocksAreServed) {
