@@ -6,7 +6,9 @@
 #include <array>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -107,6 +109,82 @@ TEST_F(FdRemovalTest, AfterRemovalClosingTheFdIsSeenByThePeer) {
   char byte = 0;
   EXPECT_EQ(::recv(sockets.theirs.get(), &byte, 1, 0), 0);
 }
+
+// Where its poll was armed anew just before.
+TEST_F(FdRemovalTest, AfterRemovalInItsCallbackClosingTheFdIsSeenByThePeer) {
+  SocketPair sockets;
+  ssize_t got = -1;
+  watch_readable(sockets.ours.get(), [&] {
+    char byte = 0;
+    EXPECT_EQ(::read(sockets.ours.get(), &byte, 1), 1);  // after which the poll would wait
+    context_->remove_fd_handler(sockets.ours.get());
+    sockets.ours.reset();
+    got = ::recv(sockets.theirs.get(), &byte, 1, 0);
+  });
+  expect_silence();
+  ASSERT_EQ(::write(sockets.theirs.get(), "x", 1), 1);
+  EXPECT_TRUE(poll());
+  EXPECT_EQ(got, 0);
+}
+
+// --- by another thread ---------------------------------------------------------------------------
+
+class FdRemovalElsewhereTest : public FdRemovalTest {
+ protected:
+  void remove_elsewhere() {
+    std::thread([&] { context_->remove_fd_handler(pipe_.reader.get()); }).join();
+  }
+
+  const Pipe pipe_;
+  const std::shared_ptr<int> held_ = std::make_shared<int>(0);
+};
+
+TEST_F(FdRemovalElsewhereTest, TheHandlerIsNotCalledThoughItsEventWasReaped) {
+  watch_readable(pipe_.reader.get(), [held = held_] { FAIL(); });
+  expect_silence();
+  testing::CountingHandler remover([&](testing::CountingHandler&) { remove_elsewhere(); });
+  pipe_.put();
+  context_->complete(remover, 0);
+  EXPECT_TRUE(poll_now());  // reaps both, and dispatches completions first
+  EXPECT_EQ(remover.calls(), 1U);
+  expect_silence();
+  EXPECT_EQ(held_.use_count(), 1) << "it was not freed";
+}
+
+TEST_F(FdRemovalElsewhereTest, TheHandlerIsNotCalledThoughItsEventIsWaiting) {
+  watch_readable(pipe_.reader.get(), [held = held_] { FAIL(); });
+  expect_silence();
+  pipe_.put();
+  remove_elsewhere();
+  expect_silence();
+  EXPECT_EQ(held_.use_count(), 1) << "it was not freed";
+}
+
+// Set and removed before the loop had a turn.
+TEST_F(FdRemovalElsewhereTest, AHandlerThatTheLoopHasNotSeenIsNeverCalled) {
+  pipe_.put();
+  std::thread([&] {
+    context_->set_fd_handler(pipe_.reader.get(), {[held = held_] { FAIL(); }, {}});
+    context_->remove_fd_handler(pipe_.reader.get());
+  }).join();
+  expect_silence();
+  EXPECT_EQ(held_.use_count(), 1) << "it was not freed";
+}
+
+TEST_F(FdRemovalElsewhereTest, ClosingTheFdIsSeenByThePeerAfterOneTurn) {
+  SocketPair sockets;
+  watch_readable(sockets.ours.get(), [] { FAIL(); });
+  expect_silence();
+  std::thread([&] {
+    context_->remove_fd_handler(sockets.ours.get());
+    sockets.ours.reset();
+  }).join();
+  EXPECT_FALSE(poll_now());
+  char byte = 0;
+  EXPECT_EQ(::recv(sockets.theirs.get(), &byte, 1, 0), 0);
+}
+
+// --- all of it -----------------------------------------------------------------------------------
 
 // A storm of events in which handlers remove, close and replace each other, so that every
 // descriptor number is used again and again.
