@@ -1,12 +1,13 @@
 // Tests of how an AioContext sleeps and wakes: notify(), signals, idleness.
 #include <sys/resource.h>
-#include <sys/time.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "loop/timer.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
+#include "tests/support/signal_timer.hpp"
 
 namespace ouro::loop {
 namespace {
@@ -100,33 +102,14 @@ std::atomic<int> signals = 0;
 
 class SignalTest : public AioContextWaitTest {
  protected:
-  // A SIGALRM every millisecond, delivered to this thread because the others block it.
+  // A SIGALRM every millisecond, until the end of the test.
   void start_storm(void (*handler)(int)) {
     signals = 0;
-    struct sigaction action {};
-    action.sa_handler = handler;
-    ASSERT_EQ(::sigaction(SIGALRM, &action, &before_), 0);
-    const timespec every_ms{0, kMsNs};
-    const itimerspec interval{every_ms, every_ms};
-    sigevent event{};
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = SIGALRM;
-    event._sigev_un._tid = ::gettid();
-    ASSERT_EQ(::timer_create(CLOCK_MONOTONIC, &event, &storm_), 0);
-    started_ = true;
-    ASSERT_EQ(::timer_settime(storm_, 0, &interval, nullptr), 0);
-  }
-
-  void TearDown() override {
-    if (!started_) return;
-    ::timer_delete(storm_);
-    ::sigaction(SIGALRM, &before_, nullptr);
+    storm_.emplace(SIGALRM, handler).start_every(kMsNs);
   }
 
  private:
-  bool started_ = false;
-  timer_t storm_{};
-  struct sigaction before_ {};
+  std::optional<testing::SignalTimer> storm_;
 };
 
 void count_signal(int /*signal*/) {

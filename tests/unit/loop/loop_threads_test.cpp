@@ -8,19 +8,25 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "loop/aio_context.hpp"
 #include "loop/bottom_half.hpp"
+#include "loop/tsan.hpp"
 #include "loop/unique_fd.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
+#include "tests/support/signal_timer.hpp"
+#include "tests/support/watchdog.hpp"
 
 // The loop may tell epoll to forget a number that another thread has closed and opened again: epoll
 // answers that it does not know it. ThreadSanitizer sees both use the number.
@@ -279,40 +285,134 @@ TEST_F(LoopThreadsTest, ABottomHalfMayBeScheduledFromASignalHandler) {
   EXPECT_EQ(last_seen, kSignals);  // the last one had its run too
 }
 
+class SignalledLoopTest : public LoopThreadsTest {
+ protected:
+  ~SignalledLoopTest() override { scheduled_by_signal = nullptr; }
+
+  void watch_signals() {
+    signals = 0;
+    scheduled_by_signal = &signalled_;
+  }
+
+  int seen_ = 0;
+  BottomHalf signalled_{*context_, [this] { seen_ = signals; }};
+};
+
+// One that comes between the loop's last look at its calls and its sleep must end that sleep, which
+// nothing else does.
+TEST_F(SignalledLoopTest, ASignalJustBeforeTheSleepIsNotSleptOver) {
+#ifdef OURO_TSAN
+  GTEST_SKIP() << "ThreadSanitizer keeps signals back until a call that it knows";
+#endif
+  constexpr int kRounds = 10'000;
+  constexpr std::int64_t kLatestNs = 20'000;
+  watch_signals();
+  const testing::SignalTimer alarm(SIGALRM, schedule_from_signal);
+  for (int i = 1; i <= kRounds; ++i) {
+    alarm.start_once(1 + i * std::int64_t{37} % kLatestNs);
+    poll_until([&] { return seen_ == i; });
+  }
+}
+
+// The signal comes while the loop has its list of calls in hand.
+TEST_F(SignalledLoopTest, SignalsDoNotDisturbWhatTheLoopSchedulesItself) {
+  constexpr int kSignals = 1000;
+  constexpr std::int64_t kPeriodNs = 50'000;
+  std::vector<int> runs(8);
+  std::deque<BottomHalf> own;
+  for (int& count : runs) own.emplace_back(*context_, [&count] { ++count; });
+  watch_signals();
+  int turns = 0;
+  {
+    const testing::SignalTimer storm(SIGALRM, schedule_from_signal);
+    storm.start_every(kPeriodNs);
+    for (; signals < kSignals; ++turns) {
+      BottomHalf gone(*context_, [] { FAIL() << "it was cancelled by its end"; });
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        own[i].schedule();
+        if (i == own.size() / 2) gone.schedule();
+      }
+      std::optional<BottomHalf> destroyed(std::in_place, *context_, [] { FAIL(); });
+      destroyed->schedule();
+      destroyed.reset();
+      gone.cancel();
+      (void)poll_now();
+      ASSERT_EQ(runs, std::vector<int>(own.size(), turns + 1));
+    }
+  }
+  while (seen_ != signals) (void)poll_now();
+}
+
 // --- contexts ------------------------------------------------------------------------------------
 
-// Each in a thread of its own, calling each other.
-TEST_F(LoopThreadsTest, ContextsInManyThreadsCallEachOther) {
-  constexpr std::size_t kThreads = 4;
-  constexpr int kHops = 2000;
-  std::array<std::atomic<AioContext*>, kThreads> contexts{};
-  std::atomic<std::size_t> ready = 0;
-  std::atomic<bool> over = false;
-  std::function<void(std::size_t, int)> hop = [&](std::size_t at, int left) {
-    EXPECT_TRUE(contexts[at].load()->in_home_thread());
-    if (left == 0) {
-      over = true;
-      for (const auto& context : contexts) context.load()->notify();
-      return;
+// Contexts in threads of their own, calling each other.
+class ManyContextsTest : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kThreads = 5;
+
+  // Runs them all until end(); the first one begins with `start`.
+  void run(const std::function<void()>& start) {
+    std::vector<std::thread> threads;
+    std::atomic<std::size_t> ready = 0;
+    std::atomic<std::size_t> left = kThreads;
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        const auto context = testing::create_context();
+        contexts_[i] = context.get();
+        ++ready;
+        while (ready < kThreads) std::this_thread::yield();
+        if (i == 0) context->post(start);
+        testing::poll_until(*context, [&] { return over_.load(); });
+        --left;  // nobody is told any more once all are here
+        while (left > 0) std::this_thread::yield();
+      });
     }
-    const std::size_t next = (at + 1) % kThreads;
-    contexts[next].load()->post([&hop, next, left] { hop(next, left - 1); });
-  };
-  std::vector<std::thread> threads;
-  std::atomic<std::size_t> left = kThreads;
-  for (std::size_t i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] {
-      const auto context = testing::create_context();
-      contexts[i] = context.get();
-      ++ready;
-      while (ready < kThreads) std::this_thread::yield();
-      if (i == 0) context->post([&] { hop(0, kHops); });
-      testing::poll_until(*context, [&] { return over.load(); });
-      --left;  // nobody is told any more once all are here
-      while (left > 0) std::this_thread::yield();
-    });
+    for (std::thread& thread : threads) thread.join();
   }
-  for (std::thread& thread : threads) thread.join();
+  void end() {
+    over_ = true;
+    for (const auto& context : contexts_) context.load()->notify();
+  }
+  [[nodiscard]] AioContext& context(std::size_t at) { return *contexts_[at].load(); }
+
+ private:
+  const testing::Watchdog watchdog_{testing::current_test_name(), std::chrono::seconds(60)};
+  std::array<std::atomic<AioContext*>, kThreads> contexts_{};
+  std::atomic<bool> over_ = false;
+};
+
+TEST_F(ManyContextsTest, CallEachOther) {
+  constexpr int kHops = 2000;
+  const std::function<void(std::size_t, int)> hop = [&](std::size_t at, int left) {
+    EXPECT_TRUE(context(at).in_home_thread());
+    if (left == 0) return end();
+    const std::size_t next = (at + 1) % kThreads;
+    context(next).post([&hop, next, left] { hop(next, left - 1); });
+  };
+  run([&] { hop(0, kHops); });
+}
+
+// Many at once, to anyone, itself included.
+TEST_F(ManyContextsTest, NoneOfManyCallsAtRandomIsLost) {
+  constexpr unsigned kCalls = 50;
+  constexpr int kHops = 500;
+  std::atomic<unsigned> under_way = kCalls;
+  std::atomic<int> hops = 0;
+  const std::function<void(std::size_t, std::minstd_rand, int)> hop =
+      [&](std::size_t at, std::minstd_rand random, int left) {
+        EXPECT_TRUE(context(at).in_home_thread());
+        if (left == 0) {
+          if (--under_way == 0) end();
+          return;
+        }
+        ++hops;
+        const std::size_t next = random() % kThreads;
+        context(next).post([&hop, next, random, left] { hop(next, random, left - 1); });
+      };
+  run([&] {
+    for (unsigned i = 0; i < kCalls; ++i) hop(0, std::minstd_rand(i + 1), kHops);
+  });
+  EXPECT_EQ(hops, static_cast<int>(kCalls) * kHops);
 }
 
 }  // namespace
