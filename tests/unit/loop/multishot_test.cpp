@@ -1,10 +1,12 @@
 // Tests of multishot requests: one submission, many completions, of which the last one ends it.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "loop/unique_fd.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
+#include "tests/support/tcp.hpp"
 
 namespace ouro::loop {
 namespace {
@@ -162,6 +165,51 @@ TEST_F(MultishotTest, OverflowLosesNothing) {
     EXPECT_EQ(poll.state(), State::kIdle);
     EXPECT_FALSE(more(poll));
   }
+}
+
+// --- accept --------------------------------------------------------------------------------------
+
+TEST_F(MultishotTest, OneAcceptTakesConnectionsUntilItIsCancelled) {
+  constexpr std::size_t kClients = 6;
+  testing::TcpListener listener;
+  std::vector<UniqueFd> clients;
+  std::vector<UniqueFd> servers;
+  CountingHandler accept([&](CountingHandler& self) {
+    if (self.result() < 0) return;
+    EXPECT_TRUE(more(self));
+    servers.emplace_back(self.result());
+  });
+  clients.push_back(listener.connect());  // it waits already
+  context_->add_sqe(
+      [&](io_uring_sqe& sqe) {
+        ::io_uring_prep_multishot_accept(&sqe, listener.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+      },
+      accept);
+  poll_until([&] { return accept.calls() == 1; });
+  if (accept.result() == -EINVAL) GTEST_SKIP() << "multishot accept needs Linux 5.19";
+  clients.push_back(listener.connect());
+  poll_until([&] { return servers.size() == 2; });
+  while (clients.size() < kClients) clients.push_back(listener.connect());
+  poll_until([&] { return servers.size() == kClients; });
+  EXPECT_EQ(accept.calls(), kClients);
+  EXPECT_EQ(accept.state(), State::kInFlight);
+  for (std::size_t i = 0; i < kClients; ++i) {
+    const char sent = static_cast<char>('a' + i);
+    char got = 0;
+    ASSERT_EQ(::write(clients[i].get(), &sent, 1), 1);
+    ASSERT_EQ(::read(servers[i].get(), &got, 1), 1);
+    EXPECT_EQ(got, sent);
+  }
+
+  context_->cancel(accept);
+  poll_until([&] { return accept.calls() == kClients + 1; });
+  EXPECT_EQ(accept.result(), -ECANCELED);
+  EXPECT_FALSE(more(accept));
+  EXPECT_EQ(accept.state(), State::kIdle);
+  EXPECT_EQ(context_->counters().cqes_by_opcode[IORING_OP_ACCEPT], kClients + 1);
+  const UniqueFd unwanted = listener.connect();
+  EXPECT_FALSE(poll_now());
+  EXPECT_EQ(servers.size(), kClients);
 }
 
 }  // namespace

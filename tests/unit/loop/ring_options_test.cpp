@@ -18,6 +18,7 @@
 #include "loop/timer.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
+#include "tests/support/tcp.hpp"
 
 namespace ouro::loop {
 namespace {
@@ -89,6 +90,39 @@ TEST_F(RingOptionsTest, TheSecondHalfOfALargeEntryIsCleared) {
         nop);
   }
   testing::poll_until(*context, [&] { return nops.back().calls() == 1; });
+}
+
+// How much there is to read, asked by the command that sockets have for that.
+// KERNEL(6.7): SOCKET_URING_OP_SIOCINQ; not in liburing 2.3.
+TEST_F(RingOptionsTest, AUringCmdCompletesWithEntriesOfEitherSize) {
+  constexpr unsigned kSiocinq = 0;
+  testing::TcpListener listener;
+  const UniqueFd client = listener.connect();
+  const UniqueFd server = listener.accept();
+  int sent = 0;
+  for (const bool sqe128 : {false, true}) {
+    options_.ring.sqe128 = sqe128;
+    const auto context = testing::create_context(options_);
+    if (!context->supports(IORING_OP_URING_CMD)) GTEST_SKIP() << "URING_CMD needs Linux 5.19";
+    CountingHandler command;
+    for (std::uint64_t times = 1; times <= 3; ++times) {
+      ASSERT_EQ(::write(client.get(), "x", 1), 1);
+      ++sent;
+      context->add_sqe(
+          [&](io_uring_sqe& sqe) {
+            sqe.opcode = IORING_OP_URING_CMD;
+            sqe.fd = server.get();
+            sqe.cmd_op = kSiocinq;
+          },
+          command);
+      testing::poll_until(*context, [&] { return command.calls() == times; });
+      if (command.result() == -EOPNOTSUPP) {
+        GTEST_SKIP() << "sockets take no URING_CMD before Linux 6.7";
+      }
+      EXPECT_EQ(command.result(), sent);
+    }
+    EXPECT_EQ(context->counters().cqes_by_opcode[IORING_OP_URING_CMD], 3U);
+  }
 }
 
 TEST_F(RingOptionsTest, ARestrictedRingTakesWhatIsAllowedAndNothingElse) {
