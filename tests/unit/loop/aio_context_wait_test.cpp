@@ -7,7 +7,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <fstream>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,6 +17,7 @@
 
 #include "loop/aio_context.hpp"
 #include "loop/timer.hpp"
+#include "loop/uring_abi.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
 #include "tests/support/signal_timer.hpp"
@@ -186,6 +189,46 @@ TEST_F(AioContextWaitTest, AnIdleLoopTakesNoCpu) {
   EXPECT_LE(context_->ring().enter_calls() - enters, 2U);
   context_.reset();
   EXPECT_EQ(read.result(), -ECANCELED);
+}
+
+// Tasks of this machine that sleep and are counted as waiting for I/O.
+[[nodiscard]] int tasks_in_iowait() {
+  const std::string key = "procs_blocked ";
+  std::ifstream stat("/proc/stat");
+  std::string line;
+  while (std::getline(stat, line) && line.compare(0, key.size(), key) != 0) {
+  }
+  return std::stoi(line.substr(key.size()));
+}
+
+// A request in flight makes a sleep a wait for I/O, unless the kernel is told otherwise. There are
+// others that wait, so it is looked at until nobody does while the loop sleeps.
+TEST_F(AioContextWaitTest, AnIdleLoopIsNotCountedAsWaitingForIo) {
+  if ((context_->ring().features() & abi::kFeatNoIowait) == 0) {
+    GTEST_SKIP() << "IORING_ENTER_NO_IOWAIT needs Linux 6.15";
+  }
+  constexpr int kConvincing = 20;
+  constexpr int kLooks = 500;
+  const Pipe pipe(O_CLOEXEC);
+  std::array<char, 1> into{};
+  CountingHandler read;
+  int only_asleep = 0;
+  for (int looks = 0; only_asleep < kConvincing; ++looks) {
+    if (looks == kLooks) GTEST_SKIP() << "others wait for I/O all the time";
+    testing::add_read(*context_, pipe.reader.get(), into, read);
+    int asleep = 0;
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // it sleeps by now
+      asleep = tasks_in_iowait();
+      pipe.put();
+    });
+    const std::uint64_t before = read.calls();
+    poll_until([&] { return read.calls() > before; });
+    other.join();
+    if (asleep == 0) return;
+    if (tasks_in_iowait() == 0) ++only_asleep;
+  }
+  FAIL() << "there is one whenever the loop sleeps";
 }
 
 TEST_F(AioContextWaitTest, ANonBlockingPollWithNothingToDoMakesNoSystemCall) {

@@ -2,6 +2,7 @@
 #include "loop/ring.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/fsuid.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 
 #include "loop/timer.hpp"
 #include "loop/unique_fd.hpp"
+#include "tests/support/pipe.hpp"
 #include "tests/support/ring_info.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/watchdog.hpp"
@@ -122,6 +124,22 @@ TEST_F(RingTest, EnterSkipsTheSystemCallWhenThereIsNothingToDo) {
   queue_nop(1);
   ring_->enter(0);
   EXPECT_EQ(ring_->enter_calls(), before + 1);
+}
+
+// A completion that the kernel posts only when it is entered: whoever looks at the queue alone
+// spins for ever.
+TEST_F(RingTest, NeedsEnterSeesCompletionsThatAreNotPostedYet) {
+  const testing::Pipe pipe;
+  io_uring_sqe* const sqe = ring_->next_sqe();
+  ASSERT_NE(sqe, nullptr);
+  ::io_uring_prep_poll_add(sqe, pipe.reader.get(), POLLIN);
+  EXPECT_TRUE(ring_->needs_enter());
+  EXPECT_EQ(ring_->enter(0), 1);
+  EXPECT_FALSE(ring_->needs_enter());
+  pipe.put();
+  EXPECT_TRUE(ring_->needs_enter());
+  EXPECT_EQ(reap_all().size(), 1U);
+  EXPECT_FALSE(ring_->needs_enter());
 }
 
 TEST_F(RingTest, EnterEndsWithItsTimeout) {
