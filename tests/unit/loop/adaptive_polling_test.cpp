@@ -157,6 +157,23 @@ TEST_F(AdaptivePollingTest, BeginAndEndAreBalanced) {
   EXPECT_EQ(balance_, 0);
 }
 
+// Where the end and the next beginning are costly, as for a device whose interrupts are off
+// meanwhile.
+TEST_F(AdaptivePollingTest, TheLoopSpinsOnWhileThereIsWork) {
+  watch(pipe_);
+  grow();
+  work_ = true;
+  EXPECT_TRUE(context_->poll(Blocking::kYes));
+  ASSERT_EQ(balance_, 1);
+  const int changes = changes_;
+  for (int i = 0; i < 100; ++i) {
+    testing::CountingHandler nop;
+    testing::add_nop(*context_, nop);
+    while (nop.calls() == 0) context_->poll(Blocking::kYes);
+  }
+  EXPECT_EQ(changes_, changes);
+}
+
 TEST_F(AdaptivePollingTest, APlainFdIsNotStarved) {
   const Pipe plain;
   int events = 0;
@@ -204,6 +221,39 @@ TEST_F(AdaptivePollingTest, AHandlerThatNestsIsNotAskedInside) {
     while (others < i) context_->poll(Blocking::kYes);
   }
   EXPECT_EQ(asked_inside, 0);
+}
+
+// One that the nested loop asks in vain: its data comes after that.
+TEST_F(AdaptivePollingTest, AnFdWithoutWorkInMemoryWakesANestedLoop) {
+  watch(pipe_);
+  grow();
+  const Pipe other;
+  int rounds = 0;
+  int asked_inside = 0;
+  int others = 0;
+  const auto ask_other = [&] {
+    if (context_->depth() > 1 && ++asked_inside == rounds) other.put();
+    return false;
+  };
+  const auto nest = [&] {
+    asked_inside = rounds++;
+    while (others < rounds) context_->poll(Blocking::kYes);
+  };
+  context_->set_fd_handler(other.reader.get(),
+                           {.on_readable = [&] { others += other.take() ? 1 : 100; },
+                            .on_writable = {},
+                            .poll = ask_other,
+                            .on_poll_ready = [] { FAIL(); }});
+  context_->set_fd_handler(pipe_.reader.get(), {.on_readable = [] {},
+                                                .on_writable = {},
+                                                .poll =
+                                                    [&] {
+                                                      EXPECT_EQ(context_->depth(), 1U);
+                                                      return true;
+                                                    },
+                                                .on_poll_ready = nest});
+  while (rounds < 3) context_->poll(Blocking::kYes);
+  EXPECT_EQ(others, 3);
 }
 
 // The context watches the wall clock for it, with an fd that has no work in memory.

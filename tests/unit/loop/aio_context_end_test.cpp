@@ -184,6 +184,34 @@ TEST_F(AioContextDeathTest, AddSqeOutsideTheHomeThread) {
       "outside the context's home thread");
 }
 
+TEST_F(AioContextDeathTest, CompleteOutsideTheHomeThread) {
+  EXPECT_DEATH(
+      {
+        const auto context = testing::create_context();
+        CountingHandler handler;
+        std::thread([&] { context->complete(handler, 0); }).join();
+      },
+      "outside the context's home thread");
+}
+
+TEST_F(AioContextDeathTest, ForeignDriveOutsideTheHomeThread) {
+  EXPECT_DEATH(
+      {
+        const auto context = testing::create_context();
+        std::thread([&] { (void)context->foreign_prepare(); }).join();
+      },
+      "in its home thread only");
+}
+
+TEST_F(AioContextDeathTest, DestructionOutsideTheHomeThread) {
+  EXPECT_DEATH(
+      {
+        auto context = testing::create_context();
+        std::thread([&] { context.reset(); }).join();
+      },
+      "destroyed at home");
+}
+
 TEST_F(AioContextDeathTest, AHandlerIsSubmittedTwice) {
   EXPECT_DEATH(
       {

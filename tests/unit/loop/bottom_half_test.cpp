@@ -137,6 +137,24 @@ TEST_F(BottomHalfTest, OneMayDestroyOthersThatAreDue) {
   EXPECT_FALSE(poll_now());
 }
 
+TEST_F(BottomHalfTest, ManyMayDestroyThemselvesAfterSomeRuns) {
+  std::array<int, 5> ran{};
+  std::array<std::unique_ptr<BottomHalf>, 5> all;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i] = std::make_unique<BottomHalf>(*context_, [&ran, &all, i] {
+      ++ran[i];
+      if (ran[i] <= static_cast<int>(i)) return all[i]->schedule();
+      all[i].reset();
+    });
+    all[i]->schedule();
+  }
+  int iterations = 0;
+  while (poll_now()) ++iterations;
+  EXPECT_EQ(iterations, 5);
+  EXPECT_EQ(ran, (std::array{1, 2, 3, 4, 5}));
+  for (const auto& bh : all) EXPECT_EQ(bh, nullptr);
+}
+
 TEST_F(BottomHalfTest, DrainsWhileRescheduled) {
   constexpr int kTimes = 5;
   int left = kTimes;

@@ -264,6 +264,20 @@ TEST_F(NestedPollTest, ABottomHalfDestroyedByANestedLoopDoesNotRunInItsParent) {
   EXPECT_EQ(victim, nullptr);
 }
 
+TEST_F(NestedPollTest, ANestedLoopMayDestroyTheBottomHalfOfItsParent) {
+  auto bh = std::unique_ptr<BottomHalf>();
+  CountingHandler destroyer([&](CountingHandler&) { bh.reset(); });
+  bh = std::make_unique<BottomHalf>(*context_, [&] {
+    bh->schedule();  // which is void
+    context_->complete(destroyer, 0);
+    EXPECT_TRUE(poll_now());
+  });
+  bh->schedule();
+  EXPECT_TRUE(poll());
+  EXPECT_EQ(bh, nullptr);
+  EXPECT_FALSE(poll_now());
+}
+
 TEST_F(NestedPollTest, ABottomHalfMayBeScheduledAndRunInsideItself) {
   int ran = 0;
   std::unique_ptr<BottomHalf> bh;

@@ -207,6 +207,20 @@ TEST_F(TimerTest, ANestedLoopRunsTheTimersThatItsParentHasNotReached) {
   EXPECT_EQ(second_fired, 1);
 }
 
+TEST_F(TimerTest, ANestedLoopMayDestroyTheTimerItIsNestedIn) {
+  std::unique_ptr<Timer> outer;
+  Timer inner(*context_, [&] { outer.reset(); });
+  outer = std::make_unique<Timer>(*context_, [&] {
+    outer->arm_in(0);  // which is void
+    inner.arm_at(0);
+    EXPECT_TRUE(poll_now());
+  });
+  outer->arm_at(0);
+  EXPECT_TRUE(poll());
+  EXPECT_EQ(outer, nullptr);
+  EXPECT_FALSE(poll_now());
+}
+
 TEST_F(TimerTest, ANestedLoopDoesNotRunTheTimerItIsNestedIn) {
   int depth = 0;
   Timer timer(*context_, [&] {
