@@ -31,7 +31,9 @@ class BottomHalf {
   void schedule_idle();
   // Takes the request back. From the home thread it is certain; from another one the loop may
   // just be running it.
-  void cancel() { state_.fetch_and(~(kSoon | kWhenIdle), std::memory_order_acq_rel); }
+  void cancel() {
+    state_.fetch_and(static_cast<State>(~(kSoon | kWhenIdle)), std::memory_order_acq_rel);
+  }
 
   // Frees `bh` in the home thread, without running it again. Any thread.
   static void destroy_later(std::unique_ptr<BottomHalf> bh);

@@ -229,7 +229,7 @@ class LoopStressTest : public ::testing::Test {
   const testing::Watchdog watchdog_{testing::current_test_name(),
                                     std::chrono::seconds(60 + 2 * seconds_)};
   std::minstd_rand random_{seed_};
-  const std::array<Pipe, 6> pipes_;
+  std::array<Pipe, 6> pipes_;  // const, it would need an initializer
   const Pipe empty_{O_CLOEXEC};
   char sink_ = 0;
   std::unique_ptr<AioContext> context_;
