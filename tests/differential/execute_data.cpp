@@ -10,11 +10,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "tests/differential/call.hpp"
 #include "tests/differential/executors.hpp"
+#include "tests/differential/observe.hpp"
 #include "tests/differential/outcome.hpp"
 #include "tests/differential/payload.hpp"
 #include "tests/differential/side.hpp"
@@ -102,6 +104,13 @@ std::byte* map(Side& side, const Call& call, Outcome& outcome, int protection, i
                          call.number("offset"));
   return outcome.finish_quietly(address == MAP_FAILED ? -1 : 0) ? static_cast<std::byte*>(address)
                                                                 : nullptr;
+}
+
+// With the attributes of that file.
+bool is_same_file(int one, int other, struct ::stat& stat) {
+  struct ::stat others {};
+  return ::fstat(one, &stat) == 0 && ::fstat(other, &others) == 0 && S_ISREG(stat.st_mode) &&
+         stat.st_ino == others.st_ino;
 }
 
 // -1 stands for "use the position of the descriptor".
@@ -200,8 +209,18 @@ void execute_copy_file_range(Side& side, const Call& call, Outcome& outcome) {
 
 void execute_sendfile(Side& side, const Call& call, Outcome& outcome) {
   std::int64_t offset = call.number("offset");
-  outcome.finish(::sendfile(side.fd(call.number("to")), side.fd(call.number("from")),
-                            offset_or_null(offset), length_of(call)));
+  const int from = side.fd(call.number("from"));
+  const int to = side.fd(call.number("to"));
+  const ssize_t copied = ::sendfile(to, from, offset_or_null(offset), length_of(call));
+  if (!outcome.finish(copied) || copied == 0) return;
+  const std::int64_t from_end = offset == -1 ? ::lseek(from, 0, SEEK_CUR) : offset;
+  const std::int64_t to_end = ::lseek(to, 0, SEEK_CUR);
+  struct ::stat stat {};
+  // What is copied then depends on how it is; it shows at once, not only in what a later call
+  // reads.
+  if (is_same_file(from, to, stat) && std::abs(from_end - to_end) < copied) {
+    outcome.text("overlapped_data", describe_content(from, stat.st_size));
+  }
 }
 
 void execute_fsync(Side& side, const Call& call, Outcome& outcome) {
@@ -230,8 +249,15 @@ void execute_mmap_read(Side& side, const Call& call, Outcome& outcome) {
   if (mapping == nullptr) return;
   const Buffer copy(length_of(call));
   const std::size_t readable = copy_pages(copy.data(), mapping, length_of(call));
+  const std::span<const std::byte> copied(copy.data(), readable);
   outcome.number("readable", static_cast<std::int64_t>(readable));
-  outcome.text("data", describe({copy.data(), readable}));
+  // The last page goes on behind the end of the file, where it need not be zero.
+  struct ::stat stat {};
+  ::fstat(side.fd(call.number("slot")), &stat);
+  const auto of_file = static_cast<std::size_t>(
+      std::clamp<std::int64_t>(stat.st_size - call.number("offset"), 0, std::ssize(copied)));
+  outcome.text("data", describe(copied.first(of_file)));
+  if (of_file < readable) outcome.text("bytes_behind_end", describe(copied.subspan(of_file)));
   ::munmap(const_cast<std::byte*>(mapping), length_of(call));
 }
 

@@ -163,6 +163,8 @@ bool set_after(KnownDifference& entry, const std::string& value) {
 }
 
 bool set_relation(KnownDifference& entry, const std::string& value) {
+  entry.differs = value == "differs";
+  if (entry.differs) return true;
   entry.relation = value == "mount-less" ? Relation::kMountLess : Relation::kMountGreater;
   return value == "mount-less" || value == "mount-greater";
 }
@@ -218,7 +220,8 @@ class Parser {
     const KnownDifference& entry = entries_.back();
     const std::string lacks = entry.id + " lacks ";
     if (entry.calls.empty() || entry.fields.empty()) return lacks + "a call or a field";
-    if (entry.native.empty() && entry.mount.empty() && entry.relation == Relation::kNone) {
+    if (entry.native.empty() && entry.mount.empty() && entry.relation == Relation::kNone &&
+        !entry.differs) {
       return lacks + "all of native, mount and relation";
     }
     if (entry.reason.empty() || entry.kernel.empty()) return lacks + "a reason or a kernel";

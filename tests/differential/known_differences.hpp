@@ -49,6 +49,7 @@ struct KnownDifference {
   std::vector<std::string> after;
   std::string identity;
   Relation relation = Relation::kNone;
+  bool differs = false;  // any two values will do
   std::vector<Condition> with;
   std::vector<Condition> where;
   Then then = Then::kContinue;
