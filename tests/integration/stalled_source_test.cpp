@@ -78,8 +78,8 @@ class StalledSource : public ::testing::TestWithParam<Metadata> {
   const TempDir home_;
   std::unique_ptr<Mounted> inner_;
   std::unique_ptr<Mounted> outer_;
-  const Blackboard ready_;
-  const Blackboard go_;
+  const Blackboard ready_{};
+  const Blackboard go_{};
   std::vector<Process> clients_;
 };
 
