@@ -58,7 +58,7 @@ class ParkedRequests {
     return std::find_if(messages_.begin(), messages_.end(),
                         [&](const auto& message) { return header_of(message).unique == unique; });
   }
-  [[nodiscard]] std::vector<std::byte> take(Messages::const_iterator at) {
+  [[nodiscard]] std::vector<std::byte> take(const Messages::const_iterator& at) {
     const auto place = messages_.begin() + (at - messages_.cbegin());
     std::vector<std::byte> message = std::move(*place);
     messages_.erase(place);

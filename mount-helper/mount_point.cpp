@@ -200,7 +200,7 @@ Outcome<void> MountPoint::set_attributes(std::uint64_t attributes) const {
 }
 
 std::string MountPoint::reachable_path() const {
-  const std::string path = path_of_mount(id_, path_);
+  std::string path = path_of_mount(id_, path_);
   if (path.empty()) return {};
   // Before 6.8 numbers alone tell mounts apart, and they are used again. When our connection has
   // ended, a mount with our numbers that is alive is another one.
