@@ -15,7 +15,8 @@ namespace ouro::testing {
 
 struct Pipe {
   // Both ends are non-blocking and close-on-exec unless `flags` says otherwise.
-  explicit Pipe(int flags = O_NONBLOCK | O_CLOEXEC) {
+  Pipe() : Pipe(O_NONBLOCK | O_CLOEXEC) {}
+  explicit Pipe(int flags) {
     int fds[2];
     if (::pipe2(fds, flags) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
     reader.reset(fds[0]);
