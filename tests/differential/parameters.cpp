@@ -376,7 +376,9 @@ void probe_beyond_largest_file(Random& /*random*/, Call& call) {
 void adjust_copy(Random& random, Call& call) {
   probe_beyond_largest_file(random, call);
   // Where alignment decides how far a copy comes, its traces are to be seen at once, too.
-  if (call.number("to") == kDirectIoSlot) call.probe = true;
+  if (call.number("to") == kDirectIoSlot || call.number("from") == kDirectIoSlot) {
+    call.probe = true;
+  }
 }
 
 void adjust_transfer(Random& random, Call& call) {
