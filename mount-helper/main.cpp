@@ -108,8 +108,8 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
                    "cannot use file handles of " + quoted(source.path) + ": " + reason,
                    "inode_file_handles=prefer does without them where it must");
   }
-  log.write(loop::LogLevel::kInfo, "no file handles of " + quoted(source.path) + " (" + reason +
-                                       "): every cached inode holds a descriptor");
+  log.write(loop::LogLevel::kDebug, "no file handles of " + quoted(source.path) + " (" + reason +
+                                        "): every cached inode holds a descriptor");
   return tree;
 }
 
