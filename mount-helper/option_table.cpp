@@ -215,8 +215,7 @@ constexpr OptionRow kTable[] = {
     {"one_file_system", 0, "", "", "do not show file systems mounted below SOURCE", kServing,
      set_flag<&Options::one_file_system>},
     {"inode_file_handles", 0, "MODE", "prefer",
-     "hold cached inodes by file handles: never, prefer (where descriptors run short) or mandatory",
-     kServing, set_file_handles},
+     "file handles for cached inodes: never, prefer or mandatory", kServing, set_file_handles},
 
     {"allow_other", 0, "", "", "let other users in; forces default_permissions", kMount,
      set_flag<&Options::allow_other>},

@@ -188,6 +188,8 @@ const std::vector<BadLine> kBadLines = {
      "option 'cache': 'maybe' is not never, metadata, auto or always"},
     {{"/s", "/m", "-o", "backing=kernel"}, "option 'backing': 'kernel' is not ring or inline"},
     {{"/s", "/m", "-o", "metadata=ring"}, "option 'metadata': 'ring' is not inline or nested"},
+    {{"/s", "/m", "-o", "inode_file_handles=always"},
+     "option 'inode_file_handles': 'always' is not never, prefer or mandatory"},
     {{"/s", "/m", "-o", "log_level=loud"},
      "option 'log_level': 'loud' is not error, warning, info or debug"},
     {{"/s", "/m", "-o", "attr_timeout=-1"},
