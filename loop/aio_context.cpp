@@ -32,7 +32,7 @@ bool AioContext::poll(Blocking blocking) {
   wait(blocking == Blocking::kYes ? timeout_ns() : 0);
   bool progress = dispatch_completions();
   progress |= bottom_halves_.run();
-  progress |= fds_.dispatch(*monitor_, {notifier_.fd(), wall_clock_.get()});
+  progress |= fds_.dispatch(*monitor_, own_fds());
   for (TimerHeap& timers : timers_) progress |= timers.run_expired();
   if (!progress) bottom_halves_.run_idle();
   if (--depth_ == 0) fds_.free_removed();
@@ -78,9 +78,8 @@ void AioContext::wait(std::int64_t timeout) {
 
 // Looks for work in memory; true if the loop must not sleep.
 bool AioContext::spin(std::int64_t timeout) {
-  const bool worth_it =
-      fds_.has_pollable() && polling_.current_ns() > 0 &&
-      (monitor_->sees_fds_from_memory() || fds_.all_pollable(wall_clock_ ? 2 : 1));
+  const bool worth_it = fds_.has_pollable() && polling_.current_ns() > 0 &&
+                        (monitor_->sees_fds_from_memory() || fds_.all_pollable(own_fds()));
   if (!worth_it) return false;
   monitor_->wait(0);  // what is queued goes out first
   if (timeout_ns() == 0) return true;

@@ -198,6 +198,7 @@ class AioContext {
   bool dispatch_completions();
   void run_handler(CqeHandler& handler, const Cqe& cqe);
   void watch_wall_clock();
+  [[nodiscard]] FdTable::OwnFds own_fds() const { return {notifier_.fd(), wall_clock_.get()}; }
 
   const std::thread::id home_ = std::this_thread::get_id();
   const LogSink log_;

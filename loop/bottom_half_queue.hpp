@@ -41,15 +41,13 @@ class BottomHalfQueue {
  private:
   using Fifo = IntrusiveFifo<BottomHalf, &BottomHalf::next_>;
 
-  // While it lives a signal handler keeps off due_.
+  // While it lives a signal handler keeps off due_. Not nested.
   class UseOfDue {
    public:
-    explicit UseOfDue(BottomHalfQueue& queue) : queue_(queue), nested_(queue.due_in_use()) {
-      set(true);
-    }
+    explicit UseOfDue(BottomHalfQueue& queue) : queue_(queue) { set(true); }
     UseOfDue(const UseOfDue&) = delete;
     UseOfDue& operator=(const UseOfDue&) = delete;
-    ~UseOfDue() { set(nested_); }
+    ~UseOfDue() { set(false); }
 
    private:
     void set(bool in_use) {
@@ -58,7 +56,6 @@ class BottomHalfQueue {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     }
     BottomHalfQueue& queue_;
-    const bool nested_;
   };
   [[nodiscard]] bool due_in_use() const { return due_in_use_.load(std::memory_order_relaxed); }
 

@@ -104,6 +104,11 @@ void FdTable::end_polling() {
   }
 }
 
+bool FdTable::all_pollable(const OwnFds& own_fds) const {
+  const auto own = std::count_if(own_fds.begin(), own_fds.end(), [](int fd) { return fd >= 0; });
+  return known_ <= pollable_.size() + static_cast<std::size_t>(own);
+}
+
 bool FdTable::dispatch(FdMonitor& monitor, const OwnFds& own_fds) {
   bool progress = false;
   // No more than there are now: one that is ready for ever must not starve the rest.

@@ -45,10 +45,8 @@ class FdTable {
   // ready.
   [[nodiscard]] bool ask_pollable();
   [[nodiscard]] bool has_pollable() const { return !pollable_.empty(); }
-  // Whether every fd can be asked, but for the loop's own, which are `own`.
-  [[nodiscard]] bool all_pollable(std::size_t own) const {
-    return known_ <= pollable_.size() + own;
-  }
+  // Whether every fd but those of `own_fds` can be asked.
+  [[nodiscard]] bool all_pollable(const OwnFds& own_fds) const;
   // Tells them that asking begins or has ended.
   void begin_polling();
   void end_polling();
