@@ -5,6 +5,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/loop/raw_work.hpp"
 #include "bench/loop/workload.hpp"
 
 namespace ouro::bench {
@@ -34,15 +35,7 @@ struct RawRing {
   // Submits, waits, and counts what came back.
   std::size_t turn() {
     ::io_uring_submit_and_wait(&ring, 1);
-    unsigned head = 0;
-    unsigned count = 0;
-    io_uring_cqe* cqe = nullptr;
-    io_uring_for_each_cqe(&ring, head, cqe) {
-      require(cqe->res >= 0, "a request");
-      ++count;
-    }
-    ::io_uring_cq_advance(&ring, count);
-    return count;
+    return take_cqes(ring);
   }
 
   io_uring ring{};
@@ -68,12 +61,7 @@ struct RawEpoll {
 
 void nops(benchmark::State& state) {
   RawRing ring(256);
-  const auto batch = static_cast<std::size_t>(state.range(0));
-  for (auto _ : state) {
-    for (std::size_t i = 0; i < batch; ++i) ::io_uring_prep_nop(&ring.next());
-    for (std::size_t done = 0; done < batch;) done += ring.turn();
-  }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
+  run_nops(state, ring, static_cast<std::size_t>(state.range(0)));
 }
 BENCHMARK(nops)->Name("nop_round_trip")->Arg(1);
 BENCHMARK(nops)->Name("nop_batch")->Arg(64)->Arg(1024);
@@ -137,16 +125,7 @@ BENCHMARK(wake)->Name("cross_thread_wake")->UseRealTime();
 
 void file_reads(benchmark::State& state) {
   RawRing ring(256);
-  CachedFile file;
-  Buffers buffers(kDepth);
-  for (auto _ : state) {
-    for (auto& buffer : buffers) {
-      ::io_uring_prep_read(&ring.next(), file.fd.get(), buffer.data(), kBlockBytes,
-                           file.next_offset());
-    }
-    for (std::size_t done = 0; done < kDepth;) done += ring.turn();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kDepth));
+  run_file_reads(state, ring);
 }
 BENCHMARK(file_reads)->Name("file_reads_4k_depth_32");
 

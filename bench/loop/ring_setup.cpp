@@ -12,6 +12,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "bench/loop/raw_work.hpp"
 #include "bench/loop/workload.hpp"
 #include "loop/uring_abi.hpp"
 
@@ -75,15 +76,7 @@ class SetupRing {
   // Submits, waits, and counts what came back.
   std::size_t turn() {
     enter(::io_uring_cq_ready(&ring_) == 0 ? 1 : 0);
-    unsigned head = 0;
-    unsigned count = 0;
-    io_uring_cqe* cqe = nullptr;
-    io_uring_for_each_cqe(&ring_, head, cqe) {
-      require(cqe->res >= 0, "a request");
-      ++count;
-    }
-    ::io_uring_cq_advance(&ring_, count);
-    return count;
+    return take_cqes(ring_);
   }
 
  private:
@@ -111,14 +104,9 @@ class SetupRing {
   const bool always_timed_;
 };
 
-// `count` NOPs a turn.
 void nops(benchmark::State& state, const Setup& setup, std::size_t count) {
   SetupRing ring(setup);
-  for (auto _ : state) {
-    for (std::size_t i = 0; i < count; ++i) ::io_uring_prep_nop(&ring.next());
-    for (std::size_t done = 0; done < count;) done += ring.turn();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(count));
+  run_nops(state, ring, count);
 }
 
 // A descriptor that is watched by a one-shot POLL_ADD and written to by this thread.
@@ -145,35 +133,15 @@ void echo(benchmark::State& state, const Setup& setup) {
   }
 }
 
-// Reads of a file in the page cache, kDepth at a time.
 void file_reads(benchmark::State& state, const Setup& setup) {
   SetupRing ring(setup);
-  CachedFile file;
-  Buffers buffers(kDepth);
-  for (auto _ : state) {
-    for (auto& buffer : buffers) {
-      ::io_uring_prep_read(&ring.next(), file.fd.get(), buffer.data(), kBlockBytes,
-                           file.next_offset());
-    }
-    for (std::size_t done = 0; done < kDepth;) done += ring.turn();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kDepth));
+  run_file_reads(state, ring);
 }
 
 // Requests that a kernel worker must serve, whose completions come from another thread.
 void by_workers(benchmark::State& state, const Setup& setup) {
   SetupRing ring(setup);
-  CachedFile file;
-  Buffers buffers(kDepth);
-  for (auto _ : state) {
-    for (auto& buffer : buffers) {
-      io_uring_sqe& sqe = ring.next();
-      ::io_uring_prep_read(&sqe, file.fd.get(), buffer.data(), kBlockBytes, file.next_offset());
-      ::io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
-    }
-    for (std::size_t done = 0; done < kDepth;) done += ring.turn();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kDepth));
+  run_file_reads(state, ring, IOSQE_ASYNC);
 }
 
 void register_rows() {
