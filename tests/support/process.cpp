@@ -162,7 +162,8 @@ void in_child(Who who, const std::function<void()>& body, milliseconds limit) {
     body();
     return failures() > before ? 1 : 0;
   });
-  auto exit = child.wait(at_pace(limit));
+  limit = at_pace(limit);
+  auto exit = child.wait(limit);
   if (!exit) {
     child.signal(SIGKILL);
     ADD_FAILURE() << "hangs: killed after " << limit.count() << " ms";
@@ -172,11 +173,7 @@ void in_child(Who who, const std::function<void()>& body, milliseconds limit) {
 }
 
 milliseconds at_pace(milliseconds limit) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-  return limit * 5;
-#else
-  return limit;
-#endif
+  return OURO_SANITIZED ? limit * 5 : limit;
 }
 
 bool eventually(const std::function<bool()>& condition, milliseconds limit) {
