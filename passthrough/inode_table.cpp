@@ -10,7 +10,6 @@ namespace ouro::passthrough {
 namespace {
 
 constexpr std::uint32_t kRootIndex = 0;
-constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint32_t kLastGeneration = std::numeric_limits<std::uint32_t>::max();
 
 // The finalizer of splitmix64: every bit of the input reaches every bit of the result.
@@ -44,45 +43,49 @@ const InodeTable::Slot* InodeTable::slot_of(NodeId node) const {
   return slot.inode && slot.generation == node >> 32 ? &slot : nullptr;
 }
 
-bool InodeTable::needs_handle(const FileKey& key) const {
-  if (!limits_descriptors()) return false;
+bool InodeTable::holds_by_handle(const FileKey& key) const {
   const std::lock_guard lock(mutex_);
   const auto known = by_key_.find(key);
-  if (known != by_key_.end()) return slots_[known->second].inode->held_by_handle();
-  return descriptors() >= max_descriptors_;
+  return known != by_key_.end() && slots_[known->second].inode->held_by_handle();
 }
 
 NodeId InodeTable::intern(Inode inode) {
-  const auto node = try_intern(inode);
-  loop::invariant(node.has_value(), "an inode came without the handle that it needs");
-  return *node;
+  return *insert(inode, WithoutHandle::kIsTaken);
 }
 
 std::optional<NodeId> InodeTable::try_intern(Inode& inode) {
+  return insert(inode, WithoutHandle::kIsRefused);
+}
+
+std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_handle) {
   loop::UniqueFd spare;  // closed outside the lock
   bool full = false;
+  std::uint32_t index = 0;
   NodeId node = 0;
   {
     const std::lock_guard lock(mutex_);
-    const auto [known, inserted] = by_key_.try_emplace(inode.key);
-    if (!inserted) {
-      const Inode& there = *slots_[known->second].inode;
-      if (there.held_by_handle() && !inode.handle) return std::nullopt;
-      // A file that is no more; its slot stays until it is forgotten.
-      if (there.held_by_handle() && there.handle != inode.handle) known->second = kNone;
-    }
-    if (inserted || known->second == kNone) {
+    const auto known = by_key_.find(inode.key);
+    const Inode* const there = known != by_key_.end() ? slots_[known->second].inode.get() : nullptr;
+    const bool wants_handle =
+        there != nullptr ? there->held_by_handle() : descriptors() >= max_descriptors_;
+    if (wants_handle && !inode.handle && without_handle == WithoutHandle::kIsRefused) return {};
+    // Of a file that is no more; its slot stays until it is forgotten.
+    const bool is_another = there != nullptr && there->held_by_handle() && inode.handle &&
+                            there->handle != inode.handle;
+    if (there == nullptr || is_another) {
       if (descriptors() < max_descriptors_) {
         inode.handle.reset();
       } else if (inode.handle) {
         spare = std::move(inode.path_fd);
       }
-      known->second = take_slot();
-      fill(slots_[known->second], std::move(inode));
+      index = take_slot();
+      by_key_[inode.key] = index;
+      fill(slots_[index], std::move(inode));
+    } else {
+      index = known->second;
     }
-    Slot& slot = slots_[known->second];
-    ++slot.lookups;
-    node = node_id(known->second, slot.generation);
+    ++slots_[index].lookups;
+    node = node_id(index, slots_[index].generation);
     full = watermark_reached();
   }
   if (full) watermark_.reached();
@@ -102,7 +105,7 @@ void InodeTable::hold(const FileKey& key, const SourceHandle& handle, loop::Uniq
 
 std::uint32_t InodeTable::take_slot() {
   if (free_.empty()) {
-    loop::invariant(slots_.size() < kNone, "inode table full");
+    loop::invariant(slots_.size() < std::numeric_limits<std::uint32_t>::max(), "inode table full");
     free_.push_back(static_cast<std::uint32_t>(slots_.size()));
     slots_.emplace_back();
   }

@@ -43,16 +43,15 @@ class InodeTable {
   InodeTable& operator=(const InodeTable&) = delete;
 
   [[nodiscard]] bool limits_descriptors() const { return max_descriptors_ != kNoLimit; }
-  // Whether intern() has to be given the handle of such a file.
-  [[nodiscard]] bool needs_handle(const FileKey& key) const;
   // Counts one lookup of the file and returns its node id: of the inode that is there already
   // (whose descriptor or handle stays), or of `inode`, which is inserted. An inode that is held by
   // a handle is there no more if `inode` has another one: its number was used again, and its node
-  // id leads to ESTALE. Empty, and `inode` as it was, if other threads have done since
-  // needs_handle() what makes its handle needed.
-  [[nodiscard]] std::optional<NodeId> try_intern(Inode& inode);
-  // For an inode whose handle is there, or cannot be needed.
+  // id leads to ESTALE.
   [[nodiscard]] NodeId intern(Inode inode);
+  // The same, but empty, and `inode` as it was, if it has no handle and should: its file is held by
+  // one, or there are descriptors enough.
+  [[nodiscard]] std::optional<NodeId> try_intern(Inode& inode);
+  [[nodiscard]] bool holds_by_handle(const FileKey& key) const;
   // Holds the file by `path_fd` from now on, if it was held by `handle`: a file that loses its last
   // name cannot be found by its handle any more.
   void hold(const FileKey& key, const SourceHandle& handle, loop::UniqueFd path_fd);
@@ -85,7 +84,9 @@ class InodeTable {
   // The slot that `node` names now, or nullptr.
   [[nodiscard]] const Slot* slot_of(NodeId node) const;
 
-  // All of these under the lock.
+  enum class WithoutHandle : std::uint8_t { kIsTaken, kIsRefused };
+  [[nodiscard]] std::optional<NodeId> insert(Inode& inode, WithoutHandle without_handle);
+  // The rest: under the lock.
   [[nodiscard]] std::uint32_t take_slot();
   void fill(Slot& slot, Inode inode);
   InodeRef empty(Slot& slot);

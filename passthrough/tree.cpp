@@ -53,7 +53,8 @@ Result<std::unique_ptr<Tree>> Tree::create(UniqueFd root, const Options& options
   if (options.max_descriptors != kNoLimit) {
     // KERNEL(5.8): STATX_MNT_ID, without which a handle could be taken to the wrong mount.
     const bool tells_mounts = (stat.stx_mask & STATX_MNT_ID) != 0;
-    tree->handles_ = tells_mounts ? tree->use_handles() : Status(fail(ENOSYS));
+    OURO_TRY_ASSIGN(const InodeRef held, tree->inodes_.find(kRootNode));
+    tree->handles_ = tells_mounts ? tree->learn_mount(*held) : Status(fail(ENOSYS));
   }
   return tree;
 }

@@ -152,13 +152,13 @@ class Tree {
   Tree(Inode root, loop::UniqueFd proc_fds, const Options& options);
 
   // --- tree_inodes.cpp ---
-  [[nodiscard]] Status use_handles();
   // Errors: ESTALE for an unknown node, and for a file that is no more.
   [[nodiscard]] Result<PinnedInode> pin(Executor& executor, NodeId node);
   // Counts one lookup.
   [[nodiscard]] Result<NodeId> hold(Executor& executor, Inode inode);
   [[nodiscard]] static Result<SourceHandle> handle_of(Executor& executor, int fd);
-  void learn_mount(Executor& executor, const Inode& inode);
+  // Finds out whether the mount of this directory has handles, of which it stands for all.
+  Status learn_mount(const Inode& directory);
   // A file that is held by its handle is lost with its last name, but not to those who have it open
   // or are in it. So it is looked at before a name is taken away, and held by a descriptor after.
   struct LastLook {

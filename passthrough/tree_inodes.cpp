@@ -12,15 +12,16 @@ using loop::fail;
 using loop::to_status;
 using loop::UniqueFd;
 
-Status Tree::use_handles() {
-  OURO_TRY_ASSIGN(const InodeRef root, inodes_.find(kRootNode));
+Status Tree::learn_mount(const Inode& directory) {
+  const int fd = directory.path_fd.get();
+  UniqueFd mount_fd(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!mount_fd) return fail(errno);  // another directory may do
   // Tried out, because the capability alone does not tell: the file system must know them too.
-  UniqueFd mount_fd(
-      ::openat(root->path_fd.get(), ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!mount_fd) return fail(errno);
-  OURO_TRY_ASSIGN(const SourceHandle handle, SourceHandle::of(root->path_fd.get()));
-  OURO_TRY_ASSIGN(const UniqueFd again, handle.open(mount_fd.get()));
-  mounts_.add(root->key.mount, std::move(mount_fd));
+  const auto handle = SourceHandle::of(fd);
+  const auto again =
+      handle ? handle->open(mount_fd.get()) : Result<UniqueFd>(tl::unexpected(handle.error()));
+  mounts_.add(directory.key.mount, again ? std::move(mount_fd) : UniqueFd());
+  if (!again) return tl::unexpected(again.error());
   return {};
 }
 
@@ -41,13 +42,17 @@ Result<PinnedInode> Tree::pin(Executor& executor, NodeId node) {
 }
 
 Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
-  if (inodes_.limits_descriptors()) learn_mount(executor, inode);
-  for (;;) {
-    if (!inode.handle && inodes_.needs_handle(inode.key) && mounts_.find(inode.key.mount) >= 0) {
-      OURO_TRY_ASSIGN(inode.handle, handle_of(executor, inode.path_fd.get()));
-    }
-    if (const auto node = inodes_.try_intern(inode)) return *node;
+  if (inodes_.limits_descriptors() && S_ISDIR(inode.type) && !mounts_.knows(inode.key.mount)) {
+    (void)executor.call([&]() -> loop::KernelResult {
+      (void)learn_mount(inode);
+      return 0;
+    });
   }
+  if (const auto node = inodes_.try_intern(inode)) return *node;
+  if (mounts_.find(inode.key.mount) >= 0) {
+    OURO_TRY_ASSIGN(inode.handle, handle_of(executor, inode.path_fd.get()));
+  }
+  return inodes_.intern(std::move(inode));
 }
 
 Result<SourceHandle> Tree::handle_of(Executor& executor, int fd) {
@@ -57,16 +62,6 @@ Result<SourceHandle> Tree::handle_of(Executor& executor, int fd) {
     return 0;
   });
   return handle;
-}
-
-// The first directory that is seen of a mount stands for all of it.
-void Tree::learn_mount(Executor& executor, const Inode& inode) {
-  if (!S_ISDIR(inode.type) || mounts_.knows(inode.key.mount)) return;
-  const auto handle = handle_of(executor, inode.path_fd.get());
-  auto fd = reopen(executor, inode.path_fd.get(), O_RDONLY | O_DIRECTORY);
-  if (!fd) return;  // another one may do
-  const bool usable = handle && handle->open(fd->get());
-  mounts_.add(inode.key.mount, usable ? std::move(*fd) : UniqueFd());
 }
 
 // --- names that go -------------------------------------------------------------------------------
@@ -79,7 +74,7 @@ Tree::LastLook Tree::look_before_removal(Executor& executor, const PinnedInode& 
   struct ::statx stat {};
   if (!fd || sys::statx(executor, fd->get(), 0, kEntryMask, stat) < 0) return look;
   look.key = key_of(stat);
-  if (!inodes_.needs_handle(look.key)) return look;
+  if (!inodes_.holds_by_handle(look.key)) return look;
   if (auto handle = handle_of(executor, fd->get())) {
     look.handle = std::move(*handle);
     look.path_fd = std::move(*fd);
