@@ -170,6 +170,14 @@ class Tree {
                                              const char* name);
   void hold_what_lost_its_name(Executor& executor, LastLook look);
 
+  // `flags`: of unlinkat(2).
+  [[nodiscard]] Status remove_name(Executor& executor, NodeId parent, const char* name, int flags);
+  // lookup() and attributes() of what is pinned already.
+  [[nodiscard]] Result<Entry> lookup_in(Executor& executor, const PinnedInode& directory,
+                                        const char* name);
+  [[nodiscard]] Result<struct ::statx> attributes_of(Executor& executor, const PinnedInode& inode,
+                                                     unsigned sync, unsigned mask);
+
   // Errors: EINVAL for what is no name of an entry, ENAMETOOLONG.
   [[nodiscard]] static Status check_name(const char* name);
   [[nodiscard]] Result<Entry> intern(Executor& executor, loop::UniqueFd path_fd);
@@ -193,7 +201,7 @@ class Tree {
                                 const Credentials* credentials);
   [[nodiscard]] Result<loop::UniqueFd> open_direct(Executor& executor, int fd, int flags);
   [[nodiscard]] RingStart ring_start(Executor& executor, const Inode& inode, int fd);
-  [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, NodeId parent,
+  [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, const PinnedInode& directory,
                                                   const char* name, int flags, const Caller& caller,
                                                   const SetIdKiller& killer);
   [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);

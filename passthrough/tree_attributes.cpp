@@ -89,6 +89,11 @@ Result<std::size_t> copy_untrusted(std::span<const std::byte> list, std::span<st
 Result<struct ::statx> Tree::attributes(Executor& executor, NodeId node, unsigned sync,
                                         unsigned mask) {
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
+  return attributes_of(executor, inode, sync, mask);
+}
+
+Result<struct ::statx> Tree::attributes_of(Executor& executor, const PinnedInode& inode,
+                                           unsigned sync, unsigned mask) {
   struct ::statx stat {};
   OURO_TRY(to_status(sys::statx(executor, inode.fd(), sync, mask, stat)));
   stat.stx_ino = devices_.shown_inode(inode->key.device, inode->key.inode);
@@ -113,7 +118,7 @@ Result<struct ::statx> Tree::change_attributes(Executor& executor, NodeId node,
     OURO_TRY(set_size(executor, inode, handle, *changes.size, killing ? &*killing : nullptr));
   }
   if (changes.atime || changes.mtime) OURO_TRY(set_times(executor, inode, changes));
-  return attributes(executor, node, 0, STATX_BASIC_STATS | STATX_BTIME);
+  return attributes_of(executor, inode, 0, STATX_BASIC_STATS | STATX_BTIME);
 }
 
 Status Tree::set_size(Executor& executor, const PinnedInode& inode,

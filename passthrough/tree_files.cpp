@@ -125,17 +125,17 @@ Result<CreatedFile> Tree::create(Executor& executor, NodeId parent, const char* 
   how.mode = mode & 07777U;
   const loop::KernelResult fd = sys::openat2(executor, directory.fd(), name, how, &owner);
   if (fd == -EEXIST && (flags & O_EXCL) == 0) {
-    return open_existing(executor, parent, name, flags, creation.caller, killer);
+    return open_existing(executor, directory, name, flags, creation.caller, killer);
   }
   OURO_TRY_ASSIGN(UniqueFd buffered, to_fd(fd));
   return adopt(executor, std::move(buffered), flags);
 }
 
-Result<CreatedFile> Tree::open_existing(Executor& executor, NodeId parent, const char* name,
-                                        int flags, const Caller& caller,
+Result<CreatedFile> Tree::open_existing(Executor& executor, const PinnedInode& directory,
+                                        const char* name, int flags, const Caller& caller,
                                         const SetIdKiller& killer) {
   CreatedFile file;
-  OURO_TRY_ASSIGN(file.entry, lookup(executor, parent, name));
+  OURO_TRY_ASSIGN(file.entry, lookup_in(executor, directory, name));
   // KERNEL: the client takes the file for new and checks no permission, so it is done here. Where
   // the answer is no, or not ours to give, ESTALE makes the client look the name up anew and open
   // what it finds in the ordinary way.

@@ -16,6 +16,10 @@ using loop::UniqueFd;
 Result<Entry> Tree::lookup(Executor& executor, NodeId parent, const char* name) {
   OURO_TRY(check_name(name));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
+  return lookup_in(executor, directory, name);
+}
+
+Result<Entry> Tree::lookup_in(Executor& executor, const PinnedInode& directory, const char* name) {
   OURO_TRY_ASSIGN(UniqueFd path_fd, open_path(executor, directory, name));
   return intern(executor, std::move(path_fd));
 }
@@ -27,7 +31,7 @@ Result<Entry> Tree::mkdir(Executor& executor, NodeId parent, const char* name,
   const Credentials owner = Credentials::owner(creation.caller);
   OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, directory, creation));
   OURO_TRY(to_status(sys::mkdirat(executor, directory.fd(), name, mode, &owner)));
-  return lookup(executor, parent, name);
+  return lookup_in(executor, directory, name);
 }
 
 Result<Entry> Tree::mknod(Executor& executor, NodeId parent, const char* name,
@@ -37,7 +41,7 @@ Result<Entry> Tree::mknod(Executor& executor, NodeId parent, const char* name,
   const Credentials owner = Credentials::owner(creation.caller);
   OURO_TRY_ASSIGN(const mode_t mode, effective_mode(executor, directory, creation));
   OURO_TRY(to_status(sys::mknodat(executor, directory.fd(), name, mode, device, &owner)));
-  return lookup(executor, parent, name);
+  return lookup_in(executor, directory, name);
 }
 
 Result<Entry> Tree::symlink(Executor& executor, NodeId parent, const char* name, const char* target,
@@ -46,7 +50,7 @@ Result<Entry> Tree::symlink(Executor& executor, NodeId parent, const char* name,
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   const Credentials owner = Credentials::owner(creation.caller);
   OURO_TRY(to_status(sys::symlinkat(executor, target, directory.fd(), name, &owner)));
-  return lookup(executor, parent, name);
+  return lookup_in(executor, directory, name);
 }
 
 Result<Entry> Tree::link(Executor& executor, NodeId node, NodeId new_parent, const char* new_name) {
@@ -54,23 +58,22 @@ Result<Entry> Tree::link(Executor& executor, NodeId node, NodeId new_parent, con
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, new_parent));
   OURO_TRY(to_status(sys::link_fd(executor, inode.fd(), directory.fd(), new_name)));
-  return lookup(executor, new_parent, new_name);
+  return lookup_in(executor, directory, new_name);
 }
 
 Status Tree::unlink(Executor& executor, NodeId parent, const char* name) {
-  OURO_TRY(check_name(name));
-  OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
-  LastLook look = look_before_removal(executor, directory, name);
-  OURO_TRY(to_status(sys::unlinkat(executor, directory.fd(), name, 0)));
-  hold_what_lost_its_name(executor, std::move(look));
-  return {};
+  return remove_name(executor, parent, name, 0);
 }
 
 Status Tree::rmdir(Executor& executor, NodeId parent, const char* name) {
+  return remove_name(executor, parent, name, AT_REMOVEDIR);
+}
+
+Status Tree::remove_name(Executor& executor, NodeId parent, const char* name, int flags) {
   OURO_TRY(check_name(name));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   LastLook look = look_before_removal(executor, directory, name);
-  OURO_TRY(to_status(sys::unlinkat(executor, directory.fd(), name, AT_REMOVEDIR)));
+  OURO_TRY(to_status(sys::unlinkat(executor, directory.fd(), name, flags)));
   hold_what_lost_its_name(executor, std::move(look));
   return {};
 }
