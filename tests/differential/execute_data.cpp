@@ -12,8 +12,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <vector>
 
+#include "loop/unique_fd.hpp"
 #include "tests/differential/call.hpp"
 #include "tests/differential/executors.hpp"
 #include "tests/differential/observe.hpp"
@@ -63,6 +65,18 @@ std::vector<iovec> cut(std::span<std::byte> bytes, std::int64_t pieces) {
 
 void finish_read(Outcome& outcome, ssize_t count, const Buffer& buffer) {
   if (outcome.finish(count)) outcome.text("data", describe(buffer.first(count)));
+}
+
+// What a write that O_DIRECT refuses has left behind shows at once, not only in what a later call
+// reads. By a descriptor of its own, which no alignment binds.
+void finish_write(Outcome& outcome, ssize_t count, int fd) {
+  if (outcome.finish(count) || outcome.error() != EINVAL) return;
+  if ((::fcntl(fd, F_GETFL) & O_DIRECT) == 0) return;
+  const loop::UniqueFd again(
+      ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct ::stat stat {};
+  if (!again || ::fstat(again.get(), &stat) != 0 || !S_ISREG(stat.st_mode)) return;
+  outcome.text("refused_data", describe_content(again.get(), stat.st_size));
 }
 
 thread_local sigjmp_buf bus_error_exit;
@@ -145,22 +159,23 @@ void execute_readv(Side& side, const Call& call, Outcome& outcome) {
 void execute_write(Side& side, const Call& call, Outcome& outcome) {
   const UserMemory memory(call, length_of(call));
   fill_pattern({memory.buffer().data(), length_of(call)}, call.number("fill"));
-  outcome.finish(::write(side.fd(call.number("slot")), memory.address(), length_of(call)));
+  const int fd = side.fd(call.number("slot"));
+  finish_write(outcome, ::write(fd, memory.address(), length_of(call)), fd);
 }
 
 void execute_writev(Side& side, const Call& call, Outcome& outcome) {
   const Buffer buffer(length_of(call));
   fill_pattern({buffer.data(), buffer.size()}, call.number("fill"));
   const auto vectors = cut({buffer.data(), buffer.size()}, call.number("pieces"));
-  outcome.finish(
-      ::writev(side.fd(call.number("slot")), vectors.data(), static_cast<int>(vectors.size())));
+  const int fd = side.fd(call.number("slot"));
+  finish_write(outcome, ::writev(fd, vectors.data(), static_cast<int>(vectors.size())), fd);
 }
 
 void execute_pwrite(Side& side, const Call& call, Outcome& outcome) {
   const UserMemory memory(call, length_of(call));
   fill_pattern({memory.buffer().data(), length_of(call)}, call.number("fill"));
-  outcome.finish(::pwrite(side.fd(call.number("slot")), memory.address(), length_of(call),
-                          call.number("offset")));
+  const int fd = side.fd(call.number("slot"));
+  finish_write(outcome, ::pwrite(fd, memory.address(), length_of(call), call.number("offset")), fd);
 }
 
 void execute_pwritev2(Side& side, const Call& call, Outcome& outcome) {
@@ -169,7 +184,8 @@ void execute_pwritev2(Side& side, const Call& call, Outcome& outcome) {
   const iovec vector{buffer.data(), buffer.size()};
   const int fd = side.fd(call.number("slot"));
   const auto flags = static_cast<int>(call.number("flags"));
-  if (!outcome.finish(::pwritev2(fd, &vector, 1, call.number("offset"), flags))) return;
+  finish_write(outcome, ::pwritev2(fd, &vector, 1, call.number("offset"), flags), fd);
+  if (outcome.error() != 0) return;
   // Where it was written shows at once, not only in what a later call reads.
   struct ::stat stat {};
   if (::fstat(fd, &stat) == 0) outcome.number("size", stat.st_size);
@@ -212,7 +228,8 @@ void execute_sendfile(Side& side, const Call& call, Outcome& outcome) {
   const int from = side.fd(call.number("from"));
   const int to = side.fd(call.number("to"));
   const ssize_t copied = ::sendfile(to, from, offset_or_null(offset), length_of(call));
-  if (!outcome.finish(copied) || copied == 0) return;
+  finish_write(outcome, copied, to);
+  if (copied <= 0) return;
   const std::int64_t from_end = offset == -1 ? ::lseek(from, 0, SEEK_CUR) : offset;
   const std::int64_t to_end = ::lseek(to, 0, SEEK_CUR);
   struct ::stat stat {};
