@@ -30,7 +30,7 @@ loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, R
   fuse_read_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
   OURO_TRY_ASSIGN(auto file, context.tree.file(in.fh));
-  using AccessTime = passthrough::FileHandle::AccessTime;
+  using passthrough::AccessTime;
   file->set_access_time((in.flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves);
   const std::size_t bytes = std::min<std::size_t>(in.size, request.payload().size());
   request.transfer().start_read(data, std::move(file), access_of(in.flags),

@@ -1,6 +1,7 @@
 // Operations on open directories. Entries go from getdents64 into the reply; READDIRPLUS looks
 // each of them up on the way, and counts one lookup for every entry that the reply names.
 #include <dirent.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <array>
@@ -52,8 +53,11 @@ Reply read_entries(OperationContext& context, const fuse_read_in& in, std::size_
   OURO_TRY_ASSIGN(const auto directory, context.tree.directory(in.fh));
   alignas(8) std::array<std::byte, kRawBytes> raw;
   const std::size_t wanted = std::clamp(raw_bytes, kLongestRawBytes, kRawBytes);
+  using passthrough::AccessTime;
+  const auto access_time = (in.flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves;
   const loop::KernelResult got = context.executor.call([&] {
-    return directory->read(static_cast<std::int64_t>(in.offset), std::span(raw).first(wanted));
+    return directory->read(static_cast<std::int64_t>(in.offset), std::span(raw).first(wanted),
+                           access_time);
   });
   if (got < 0) return loop::fail(static_cast<int>(-got));
   auto records = std::span<const std::byte>(raw).first(static_cast<std::size_t>(got));

@@ -32,6 +32,11 @@ std::int64_t end_position(std::span<const std::byte> records) {
   return last.d_off;
 }
 
+AccessTime access_time_of(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves;
+}
+
 bool has_append(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && (flags & O_APPEND) != 0;
@@ -46,6 +51,7 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
       appends_only_(has_append(buffered_.get())),
       opened_direct_(static_cast<bool>(direct)),
       ring_start_(ring_start),
+      access_time_(access_time_of(buffered_.get())),
       direct_(std::move(direct)) {}
 
 loop::Result<int> FileHandle::direct_fd() {
@@ -77,9 +83,21 @@ void FileHandle::set_access_time(AccessTime wanted) {
   if (direct_) ::fcntl(direct_.get(), F_SETFL, O_DIRECT | append | flag);
 }
 
-loop::KernelResult DirHandle::read(std::int64_t offset, std::span<std::byte> out) {
+DirHandle::DirHandle(InodeRef inode, loop::UniqueFd fd)
+    : inode_(std::move(inode)), fd_(std::move(fd)), access_time_(access_time_of(fd_.get())) {}
+
+void DirHandle::set_access_time(AccessTime wanted) {
+  if (access_time_ == wanted) return;
+  access_time_ = wanted;
+  // The same as for a file: what the client was allowed may be refused to us.
+  ::fcntl(fd_.get(), F_SETFL, wanted == AccessTime::kStays ? O_NOATIME : 0);
+}
+
+loop::KernelResult DirHandle::read(std::int64_t offset, std::span<std::byte> out,
+                                   AccessTime access_time) {
   if (offset < 0) return -EINVAL;
   const std::lock_guard lock(mutex_);
+  set_access_time(access_time);
   // Never 0 once something was read, so that reading from the start always seeks: that is when a
   // file system takes notice of what was created meanwhile.
   if (offset != position_) {

@@ -24,6 +24,9 @@ enum class RingStart : std::uint8_t {
       IOSQE_ASYNC,  // in a kernel worker, where the very question whether it would may block
 };
 
+// Whether reads move the access time: the client can change its mind by fcntl(F_SETFL).
+enum class AccessTime : std::uint8_t { kMoves, kStays };
+
 // An open file has two descriptors of the same file, because the kernel's FUSE client uses one fh
 // for two kinds of I/O: what it does for its page cache (reads, and write-back of cached and
 // mapped pages, positional and of any alignment), and what an O_DIRECT caller asked for. So the
@@ -49,8 +52,6 @@ class FileHandle {
   // The descriptor with the flags that the file was opened with, for requests that do not say
   // which flags it has now (COPY_FILE_RANGE).
   [[nodiscard]] int opened_fd();
-  // Whether reads move the access time: the client can change its mind by fcntl(F_SETFL).
-  enum class AccessTime : std::uint8_t { kMoves, kStays };
   void set_access_time(AccessTime wanted);
 
  private:
@@ -59,14 +60,14 @@ class FileHandle {
   const bool appends_only_;
   const bool opened_direct_;
   const RingStart ring_start_;
-  std::atomic<AccessTime> access_time_ = AccessTime::kMoves;
+  std::atomic<AccessTime> access_time_;
   std::mutex mutex_;
   loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set
 };
 
 class DirHandle {
  public:
-  DirHandle(InodeRef inode, loop::UniqueFd fd) : inode_(std::move(inode)), fd_(std::move(fd)) {}
+  DirHandle(InodeRef inode, loop::UniqueFd fd);
 
   [[nodiscard]] const Inode& inode() const { return *inode_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -74,15 +75,19 @@ class DirHandle {
   // Fills `out` with linux_dirent64 records that begin at stream position `offset` (0, or a
   // d_off of an earlier record) and returns the bytes, 0 at the end. Offset 0 reads anew.
   // Errors: EINVAL for an offset that never was one, ENOENT for a removed directory, EIO.
-  [[nodiscard]] loop::KernelResult read(std::int64_t offset, std::span<std::byte> out);
+  [[nodiscard]] loop::KernelResult read(std::int64_t offset, std::span<std::byte> out,
+                                        AccessTime access_time = AccessTime::kMoves);
 
  private:
   static constexpr std::int64_t kUnknown = -1;
+
+  void set_access_time(AccessTime wanted);  // with mutex_ held
 
   const InodeRef inode_;
   const loop::UniqueFd fd_;
   std::mutex mutex_;
   std::int64_t position_ = 0;  // of fd_; guarded by mutex_
+  AccessTime access_time_;     // the same
 };
 
 }  // namespace ouro::passthrough

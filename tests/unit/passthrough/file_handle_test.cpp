@@ -88,7 +88,6 @@ TEST(FileHandle, AccessTimesStayWhileTheClientWantsThat) {
   const auto flags = [&](int fd) {
     return ::fcntl(fd, F_GETFL) & (O_NOATIME | O_DIRECT | O_DSYNC | O_ACCMODE);
   };
-  using AccessTime = FileHandle::AccessTime;
   for (int round = 0; round < 2; ++round) {
     handle.set_access_time(AccessTime::kStays);
     EXPECT_EQ(flags(handle.buffered_fd()), O_NOATIME | O_DSYNC | O_RDWR);
@@ -97,6 +96,14 @@ TEST(FileHandle, AccessTimesStayWhileTheClientWantsThat) {
     EXPECT_EQ(flags(handle.buffered_fd()), O_DSYNC | O_RDWR);
     EXPECT_EQ(flags(direct), O_DIRECT | O_RDWR);
   }
+}
+
+TEST(FileHandle, AccessTimesMoveAgainThoughItWasOpenedWithoutThem) {
+  const testing::TempDir dir;
+  write_file(dir / "file", "");
+  FileHandle handle(some_inode(), open_file(dir / "file", O_RDONLY | O_NOATIME), {});
+  handle.set_access_time(AccessTime::kMoves);
+  EXPECT_EQ(::fcntl(handle.buffered_fd(), F_GETFL) & O_NOATIME, 0);
 }
 
 class DirHandleTest : public ::testing::Test {
@@ -136,6 +143,20 @@ TEST_F(DirHandleTest, ReadsEveryEntryOnceDotsIncluded) {
   for (int i = 0; i < kFiles; ++i) EXPECT_EQ(names.count("file-" + std::to_string(i)), 1U) << i;
   EXPECT_EQ(names.count("."), 1U);
   EXPECT_EQ(names.count(".."), 1U);
+}
+
+TEST_F(DirHandleTest, AccessTimesStayWhileTheClientWantsThat) {
+  const auto flags = [&] { return ::fcntl(handle_->fd(), F_GETFL) & O_NOATIME; };
+  std::vector<std::byte> buffer(4096);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_GT(handle_->read(0, buffer, AccessTime::kStays), 0);
+    EXPECT_EQ(flags(), O_NOATIME);
+    EXPECT_GT(handle_->read(0, buffer, AccessTime::kMoves), 0);
+    EXPECT_EQ(flags(), 0);
+  }
+  DirHandle opened(some_inode(), open_file(dir_.path(), O_RDONLY | O_NOATIME));
+  EXPECT_GT(opened.read(0, buffer, AccessTime::kMoves), 0);
+  EXPECT_EQ(::fcntl(opened.fd(), F_GETFL) & O_NOATIME, 0);
 }
 
 TEST_F(DirHandleTest, EveryCookieLeadsToWhatFollowed) {

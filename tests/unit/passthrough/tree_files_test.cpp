@@ -88,7 +88,7 @@ TEST_P(TreeFilesTest, AnAppendOnlyFileIsOpenedForAppending) {
     EXPECT_TRUE(tree().file(handle).value()->appends_only());
     // Also the one that is opened later, whatever is done to its flags.
     const int direct = tree().file(handle).value()->direct_fd().value();
-    tree().file(handle).value()->set_access_time(FileHandle::AccessTime::kStays);
+    tree().file(handle).value()->set_access_time(AccessTime::kStays);
     EXPECT_EQ(::fcntl(direct, F_GETFL) & (O_APPEND | O_DIRECT | O_NOATIME | O_ACCMODE),
               O_APPEND | O_DIRECT | O_NOATIME | flags);
     const FileHandleId asked = open("file", flags | O_APPEND | O_DIRECT);
