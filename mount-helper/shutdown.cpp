@@ -66,6 +66,7 @@ Shutdown::Shutdown(fs::Session& session, MountPoint& mount_point, Hangup hangup,
       mount_point_(mount_point),
       hangup_(hangup),
       log_(log),
+      abort_switch_(mount_point.device()),
       signals_(std::move(signals)),
       stop_(std::move(stop)),
       watcher_([this] { watch(); }) {}
@@ -93,7 +94,7 @@ void Shutdown::on_signal(int signal) {
   const std::string name = std::string("SIG") + ::sigabbrev_np(signal);
   if (unmounter_.joinable()) {
     log_.write(loop::LogLevel::kWarning, name + " again: the connection is aborted");
-    abort_connection(mount_point_.device());
+    abort_switch_.pull();
     // No destructor: it would wait for an operation that may never end.
     unmounter_.detach();
     ::_exit(static_cast<int>(ExitCode::kSystem));
@@ -134,15 +135,18 @@ void Shutdown::await_idle() {
   }
 }
 
-void abort_connection(dev_t device) {
+AbortSwitch::AbortSwitch(dev_t device) {
   // KERNEL: Documentation/filesystems/fuse.rst; the directory is named after the device's minor.
   const std::string name = std::to_string(::minor(device)) + "/abort";
-  loop::UniqueFd abort(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
-  if (!abort) {
-    const loop::UniqueFd control = detached_fusectl();
-    abort.reset(::openat(control.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
+  if (const loop::UniqueFd control = detached_fusectl()) {
+    file_.reset(::openat(control.get(), name.c_str(), O_WRONLY | O_CLOEXEC));
+  } else {
+    file_.reset(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
   }
-  if (abort) (void)!::write(abort.get(), "1", 1);
+}
+
+void AbortSwitch::pull() const {
+  if (file_) (void)!::write(file_.get(), "1", 1);
 }
 
 }  // namespace ouro::mount_helper

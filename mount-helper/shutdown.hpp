@@ -6,6 +6,9 @@
 // system call on a dead disk, and that is when they are needed most.
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <memory>
 #include <thread>
 
@@ -20,6 +23,20 @@ namespace ouro::mount_helper {
 // Blocks what Shutdown reads, and ignores the signals that must not kill a file system (SIGPIPE,
 // SIGXFSZ). Before any thread exists.
 void block_signals();
+
+// Ends the connection of one mount for everybody, as far as this user may: the kernel's abort file,
+// opened while the mount is certain to be there. The number that names the file belongs to another
+// mount as soon as ours is gone, but the file that is open does not.
+class AbortSwitch {
+ public:
+  // For the mount on `device`, which must be mounted. Pins no mount where this process may make a
+  // control file system of its own.
+  explicit AbortSwitch(dev_t device);
+  void pull() const;
+
+ private:
+  loop::UniqueFd file_;  // empty: this user may not
+};
 
 enum class Hangup : std::uint8_t { kEndsMount, kIsIgnored };
 
@@ -48,13 +65,11 @@ class Shutdown {
   MountPoint& mount_point_;
   const Hangup hangup_;
   Log& log_;
+  const AbortSwitch abort_switch_;
   const loop::UniqueFd signals_;
   const loop::EventNotifier stop_;
   std::thread unmounter_;  // started by watcher_ at the first signal
   std::thread watcher_;
 };
-
-// Ends the connection of the mount on `device` for everybody, as far as this user may.
-void abort_connection(dev_t device);
 
 }  // namespace ouro::mount_helper

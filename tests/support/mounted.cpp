@@ -1,5 +1,6 @@
 #include "tests/support/mounted.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include <gtest/gtest.h>
+
+#include "loop/unique_fd.hpp"
 
 namespace ouro::testing {
 namespace {
@@ -241,9 +244,12 @@ bool is_mountpoint(const std::filesystem::path& path) {
 }
 
 void abort_connection(const std::filesystem::path& mountpoint) {
+  // While the mount is held by a descriptor, nobody else's can get its number. O_PATH: no request.
+  const loop::UniqueFd held(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
   const auto mount = find_mount(mountpoint);
-  if (!mount) return;
-  const std::string minor = mount->device.substr(mount->device.find(':') + 1);
+  // A disk's number may be the same as that of somebody's connection.
+  if (!mount || !mount->device.starts_with("0:")) return;
+  const std::string minor = mount->device.substr(2);
   std::ofstream("/sys/fs/fuse/connections/" + minor + "/abort") << "1";
 }
 

@@ -11,6 +11,9 @@
 
 #include <cerrno>
 #include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -40,7 +43,7 @@ TEST(BlockSignals, HoldsBackWhatIsReadAndIgnoresWhatWouldKill) {
   EXPECT_EXIT(survives(), ::testing::ExitedWithCode(0), "");
 }
 
-class AbortConnection : public MountPointTest {
+class AbortSwitchTest : public MountPointTest {
  protected:
   void SetUp() override {
     MountPointTest::SetUp();
@@ -63,7 +66,7 @@ class AbortConnection : public MountPointTest {
       ASSERT_EQ(::stat(place_.c_str(), &stat), 0);
       EXPECT_EQ(stat.st_dev, mount->device());
       EXPECT_FALSE(has_ended(mount->channel_fd()));
-      abort_connection(mount->device());
+      AbortSwitch(mount->device()).pull();
     }  // the server has seen the end
     EXPECT_TRUE(has_ended(mount->channel_fd()));
     EXPECT_TRUE(mount->is_mounted()) << "whoever asks gets an error, but sees no other directory";
@@ -73,20 +76,40 @@ class AbortConnection : public MountPointTest {
   }
 };
 
-TEST_F(AbortConnection, EndsTheServerOfThatMount) {
+TEST_F(AbortSwitchTest, EndsTheServerOfThatMount) {
   expect_aborted();
 }
 
-TEST_F(AbortConnection, NeedsNobodyToHaveMountedTheControlFileSystem) {
+TEST_F(AbortSwitchTest, NeedsNobodyToHaveMountedTheControlFileSystem) {
   ASSERT_EQ(::mount("none", "/sys/fs/fuse/connections", "tmpfs", 0, nullptr), 0);
   expect_aborted();
 }
 
-TEST_F(AbortConnection, LeavesOtherMountsAlone) {
+TEST_F(AbortSwitchTest, LeavesOtherMountsAlone) {
   const auto mount = mounted();
   ASSERT_NE(mount, nullptr);
-  abort_connection(makedev(major(mount->device()), 0xfffff));
+  AbortSwitch(makedev(major(mount->device()), 0xfffff)).pull();
   EXPECT_FALSE(has_ended(mount->channel_fd()));
+}
+
+// The kernel gives a new mount the lowest number that is free, so the next one gets ours.
+TEST_F(AbortSwitchTest, LeavesTheNextMountWithThatNumberAlone) {
+  auto mount = mounted();
+  ASSERT_NE(mount, nullptr);
+  const dev_t device = mount->device();
+  const AbortSwitch old(device);
+  mount.reset();
+  std::vector<std::unique_ptr<MountPoint>> later;  // others may mount at the same time
+  do {
+    place_ = make_directory("later" + std::to_string(later.size()));
+    later.push_back(mounted());
+    ASSERT_NE(later.back(), nullptr);
+  } while (later.back()->device() != device && later.size() < 100);
+  ASSERT_EQ(later.back()->device(), device);
+  old.pull();
+  EXPECT_FALSE(has_ended(later.back()->channel_fd()));
+  AbortSwitch(device).pull();
+  EXPECT_TRUE(has_ended(later.back()->channel_fd()));
 }
 
 }  // namespace
