@@ -24,8 +24,12 @@ std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_f
   // Without these the kernel would run the direct writes to one file one after another.
   // KERNEL(6.6): with them it refuses shared mappings, unless that flag is in force. Natively a
   // file that was opened with O_DIRECT can be mapped like any other.
-  const bool maps = (context.connection.negotiated.flags & wire::kDirectIoAllowMmap) != 0;
-  if (maps && (client_flags & O_DIRECT) != 0) {
+  const std::uint64_t negotiated = context.connection.negotiated.flags;
+  const bool maps = (negotiated & wire::kDirectIoAllowMmap) != 0;
+  // KERNEL: a client that keeps the times of files itself forgets them where FOPEN_DIRECT_IO is on
+  // (fuse_direct_write_iter()).
+  const bool keeps_times = (negotiated & FUSE_WRITEBACK_CACHE) != 0;
+  if (maps && !keeps_times && (client_flags & O_DIRECT) != 0) {
     flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
   }
   return flags;

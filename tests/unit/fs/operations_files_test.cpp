@@ -69,6 +69,14 @@ TEST_P(FilesTest, OpenFlagsComeFromThePolicy) {
             std::uint32_t{FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES});
 }
 
+TEST_P(FilesTest, DirectWritesMoveTheTimesThatTheClientKeeps) {
+  connection_.negotiated.flags |= wire::kDirectIoAllowMmap | FUSE_WRITEBACK_CACHE;
+  backing_.put_file("file");
+  const Answer direct = call(requests::open(look_up("file"), O_WRONLY | O_DIRECT));
+  if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
+  EXPECT_EQ(direct.as<fuse_open_out>().open_flags, 0U);
+}
+
 TEST_P(FilesTest, DirectFilesStayMappableOnOldKernels) {
   connection_.negotiated.flags &= ~wire::kDirectIoAllowMmap;
   backing_.put_file("file");
