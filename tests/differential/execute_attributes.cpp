@@ -65,6 +65,7 @@ void observe_statx(Outcome& outcome, const struct statx& attributes) {
   outcome.number("basic_mask", attributes.stx_mask & STATX_BASIC_STATS);
   outcome.number("has_btime", (attributes.stx_mask & STATX_BTIME) != 0 ? 1 : 0);
   outcome.number("attributes", static_cast<std::int64_t>(attributes.stx_attributes & kAttributes));
+  outcome.text("type", type_name(attributes.stx_mode));
   outcome.octal("mode", attributes.stx_mode);
   outcome.number("nlink", attributes.stx_nlink);
   outcome.number("uid", attributes.stx_uid);

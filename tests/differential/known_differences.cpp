@@ -11,6 +11,9 @@
 namespace ouro::differential {
 namespace {
 
+// In the cache mode of this name any call may leave what only some leave in the others.
+constexpr std::string_view kWriteback = "writeback";
+
 std::string trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r");
   if (begin == std::string_view::npos) return {};
@@ -158,8 +161,9 @@ bool set_calls(KnownDifference& entry, const std::string& value) {
 
 bool set_after(KnownDifference& entry, const std::string& value) {
   entry.after = split(value, ",");
-  return std::all_of(entry.after.begin(), entry.after.end(),
-                     [](const std::string& name) { return find_row(name) != nullptr; });
+  return std::all_of(entry.after.begin(), entry.after.end(), [](const std::string& name) {
+    return name == kWriteback || find_row(name) != nullptr;
+  });
 }
 
 bool set_relation(KnownDifference& entry, const std::string& value) {
@@ -272,6 +276,7 @@ bool KnownDifference::matches(const Sighting& sighting) const {
   if (!allows(caches, sighting.cache)) return false;
   if (!identity.empty() && (identity == "root") != sighting.by_root) return false;
   const auto was_called = [&](const std::string& name) {
+    if (name == kWriteback) return sighting.cache == kWriteback;
     return sighting.calls_so_far != nullptr && sighting.calls_so_far->count(name) != 0;
   };
   if (!after.empty() && std::none_of(after.begin(), after.end(), was_called)) return false;

@@ -67,7 +67,9 @@ unsigned executed_calls(const std::string& summary) {
 void compare_at_random(const Campaign& campaign) {
   OURO_REQUIRE(has_root());
   const Ground ground;
-  const std::string more = "allow_other,dev,suid,cache=" + campaign.cache;
+  const bool writeback = campaign.cache == "writeback";
+  const std::string more =
+      "allow_other,dev,suid," + (writeback ? campaign.cache : "cache=" + campaign.cache);
   Mounted mounted({.options = campaign.mode.options(more), .source = ground.path() / "source"});
   const Output output =
       run_command({.arguments = {OURO_DIFFERENTIAL_PROGRAM, "--native", ground.path() / "native",
@@ -108,6 +110,13 @@ TEST(differential, cache_never) {
                      .sequences = 50,
                      .calls_at_least = 7'000,
                      .cache = "never"});
+}
+TEST(differential, writeback) {
+  compare_at_random({.mode = kDefault,
+                     .seed = 20'007,
+                     .sequences = 30,
+                     .calls_at_least = 4'000,
+                     .cache = "writeback"});
 }
 #else
 TEST(differential, default) {

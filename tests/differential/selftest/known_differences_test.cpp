@@ -86,7 +86,7 @@ class Matching : public ::testing::Test {
  protected:
   bool matches(const std::string& entry) {
     Sighting sighting{"fallocate", &call_,   &native_, &difference_,
-                      "ext4",      by_root_, "never",  &calls_so_far_};
+                      "ext4",      by_root_, cache_,   &calls_so_far_};
     return parse(entry).find(sighting) != nullptr;
   }
 
@@ -95,6 +95,7 @@ class Matching : public ::testing::Test {
   Outcome native_;
   Difference difference_{"errno", "ok", "EOPNOTSUPP"};
   bool by_root_ = true;
+  std::string cache_ = "never";
   std::set<std::string> calls_so_far_{"fallocate", "mmap_read"};
 };
 
@@ -106,6 +107,10 @@ TEST_F(Matching, the_cache_and_what_went_before_count) {
   EXPECT_TRUE(matches(later));
   EXPECT_FALSE(matches(with(later, ", mmap_read", "")));
   EXPECT_NE(complaint_about(with(later, "mmap_store", "mmap_stored")), "");
+  const std::string behind = with(later, "mmap_read", "writeback");
+  EXPECT_FALSE(matches(behind));
+  cache_ = "writeback";
+  EXPECT_TRUE(matches(behind));
 }
 
 TEST_F(Matching, every_condition_counts) {
