@@ -1,6 +1,7 @@
 // ourofs SOURCE MOUNTPOINT: mounts a directory and serves it. The only place that knows all the
 // parts; each step either succeeds or says in one line why not, before anything is left behind.
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include "mount-helper/daemonize.hpp"
 #include "mount-helper/fd_limit.hpp"
 #include "mount-helper/log.hpp"
+#include "mount-helper/mount_command.hpp"
 #include "mount-helper/mount_point.hpp"
 #include "mount-helper/options.hpp"
 #include "mount-helper/session_options.hpp"
@@ -187,11 +189,41 @@ Outcome<ExitCode> run(const CommandLine& command) {
   return serve(options, *places, *daemonizer, *limit, log);
 }
 
+// What was typed by a person.
+Outcome<ExitCode> run_line(int argc, char** argv) {
+  const auto command = parse_options(argc, argv);
+  if (!command) return tl::unexpected(command.error());
+  return run(*command);
+}
+
+// What mount(8) asks for.
+Outcome<ExitCode> run_mount_command(int argc, char** argv) {
+  auto command = parse_mount_command(argc, argv);
+  if (!command) return tl::unexpected(command.error());
+  ::prctl(PR_SET_NAME, "ourofs");  // what it is, whatever it was called by
+  if (command->remount) {
+    if (command->fake) return ExitCode::kOk;
+    return remount(*command).map([] { return ExitCode::kOk; });
+  }
+  if (!command->user.empty()) {
+    if (auto become = become_user(command->user); !become) return tl::unexpected(become.error());
+  }
+  std::vector<char*> line;
+  for (std::string& argument : command->arguments) line.push_back(argument.data());
+  line.push_back(nullptr);
+  const int words = static_cast<int>(command->arguments.size());
+  if (!command->fake) return run_line(words, line.data());
+  const auto options = parse_options(words, line.data());
+  if (!options) return tl::unexpected(options.error());
+  return resolve_places(options->options.source, command->mountpoint).map([](const Places&) {
+    return ExitCode::kOk;
+  });
+}
+
 int program(int argc, char** argv) {
   forget_inheritance();
-  const auto command = parse_options(argc, argv);
   const Outcome<ExitCode> outcome =
-      command ? run(*command) : Outcome<ExitCode>(tl::unexpected(command.error()));
+      is_mount_command(argv[0]) ? run_mount_command(argc, argv) : run_line(argc, argv);
   if (outcome) return static_cast<int>(*outcome);
   std::fprintf(stderr, "%s\n", render(outcome.error()).c_str());
   return static_cast<int>(outcome.error().exit_code);
