@@ -147,6 +147,7 @@ void timer_arm_cancel(benchmark::State& state) {
   }
 }
 BENCHMARK(timer_arm_cancel)->Arg(0)->Arg(100'000);
+BENCHMARK(timer_arm_cancel)->Name("timer_arm_at_cancel")->Arg(0);
 
 void timer_fire(benchmark::State& state) {
   bool fired = false;

@@ -136,6 +136,18 @@ void timer_arm_cancel(benchmark::State& state) {
 }
 BENCHMARK(timer_arm_cancel)->Arg(0)->Arg(100'000);
 
+// Without reading the clock, as libuv's relative timers do, which count from the time of the turn.
+void timer_arm_at_cancel(benchmark::State& state) {
+  const auto context = AioContext::create().value();
+  loop::Timer timer(*context, [] {});
+  const std::int64_t deadline_ns = loop::monotonic_now_ns() + 3'600'000'000'000;
+  for (auto _ : state) {
+    timer.arm_at(deadline_ns);
+    timer.cancel();
+  }
+}
+BENCHMARK(timer_arm_at_cancel)->Arg(0);
+
 void timer_fire(benchmark::State& state) {
   const auto context = AioContext::create().value();
   bool fired = false;
