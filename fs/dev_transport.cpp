@@ -4,6 +4,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -205,6 +207,16 @@ void DevTransport::send_error(std::uint64_t unique, int errno_value) {
   const fuse_out_header out{sizeof out, -errno_value, unique};
   while (::write(channel_fd_, &out, sizeof out) < 0 && errno == EINTR) {
   }
+}
+
+int DevTransport::notify(std::int32_t code, std::span<const std::byte> body) const {
+  fuse_out_header header{static_cast<std::uint32_t>(sizeof header + body.size()), code, 0};
+  const std::array<iovec, 2> parts = {
+      {{&header, sizeof header}, {const_cast<std::byte*>(body.data()), body.size()}}};
+  while (::writev(channel_fd_, parts.data(), parts.size()) < 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
 }
 
 void DevTransport::sent(Slot& slot, loop::KernelResult result) {

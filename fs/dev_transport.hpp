@@ -45,6 +45,7 @@ class DevTransport final : public Transport {
   void pause() override;
   void resume() override;
   void send_error(std::uint64_t unique, int errno_value) override;
+  [[nodiscard]] int notify(std::int32_t code, std::span<const std::byte> body) const override;
   [[nodiscard]] std::size_t free_slots() const override { return free_.size(); }
 
  private:

@@ -114,7 +114,8 @@ Reply readdirplus(OperationContext& context, Request& request) {
                         fuse_entry_out out{};
                         if (!packer.fits(sizeof out, name.size())) return false;
                         std::uint64_t inode = context.tree.shown_inode(directory, entry.inode);
-                        if (!is_dot(entry.name)) {
+                        // Not more inodes where there are too many already.
+                        if (!is_dot(entry.name) && !context.tree.is_crowded()) {
                           // One that cannot be looked up keeps its name in the listing, without
                           // attributes.
                           const auto found =

@@ -22,6 +22,15 @@ inline constexpr std::uint64_t kCreateSuppGroup = std::uint64_t{1} << 34;    // 
 inline constexpr std::uint64_t kDirectIoAllowMmap = std::uint64_t{1} << 36;  // 7.39
 inline constexpr std::uint64_t kNoExportSupport = std::uint64_t{1} << 38;    // 7.40
 
+// Notifications, which take the place of an error in the header of what the kernel is sent.
+inline constexpr std::int32_t kNotifyPrune = 9;  // 7.45
+struct NotifyPruneOut {
+  std::uint32_t count;
+  std::uint32_t padding;
+  std::uint64_t spare;
+  // followed by std::uint64_t nodes[count]
+};
+
 // Bit 0 of a request's unique id marks the INTERRUPT of the request without it.
 inline constexpr std::uint64_t kInterruptBit = 1;
 // The smallest buffer that read() of the channel accepts, whatever max_write is.

@@ -23,6 +23,20 @@ bool uses_handle(std::uint32_t opcode) {
   }
 }
 
+bool adds_inode(std::uint32_t opcode) {
+  switch (opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_CREATE:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_TMPFILE:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // For a count that one thread writes and others look at: cheaper than an atomic addition.
 void change(std::atomic<std::size_t>& count, int by) {
   count.store(count.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
@@ -45,6 +59,7 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       patience_(context, [this] { pool_deferred(); }),
       pool_closer_(pool_),
       pool_(context, kMaxWorkers),
+      pruner_(context, tree, transport, log_),
       posted_bh_(context, [this] { take_posted_interrupts(); }) {}
 
 void Server::drain() {
@@ -172,6 +187,10 @@ void Server::control(Request& request) {
 // --- running -------------------------------------------------------------------------------------
 
 void Server::start(Request& request) {
+  // Until descriptors are free again.
+  if (operation_.tree.is_full() && adds_inode(request.header().opcode)) {
+    return submit_to_pool(request);
+  }
   const Route route = request.row_->route;
   switch (route == Route::kCalls ? calls_ : route) {
     case Route::kData:
@@ -247,6 +266,7 @@ void Server::submit_to_pool(Request& request) {
 }
 
 void Server::run_in_pool(Request& request) {
+  if (adds_inode(request.header().opcode)) operation_.tree.wait_for_room();
   passthrough::InlineExecutor executor(executors_.metadata.identity());
   InlineCloser closer;
   OperationContext operation{operation_.tree, executor, operation_.connection, closer};
@@ -273,6 +293,7 @@ void Server::reply_error(Request& request, int errno_value) {
 void Server::send(Request& request) {
   request.stage_ = Request::Stage::kIdle;
   transport_.reply(request);
+  pruner_.prune_if_crowded();
 }
 
 void Server::on_reply_lost(Request& request) {

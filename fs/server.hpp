@@ -22,6 +22,7 @@
 
 #include "fs/opcode_table.hpp"
 #include "fs/parked_requests.hpp"
+#include "fs/pruner.hpp"
 #include "fs/transport.hpp"
 #include "loop/aio_context.hpp"
 #include "loop/intrusive_fifo.hpp"
@@ -82,6 +83,8 @@ class Server final : public RequestSink {
   // Asks this server for a request that another one was told to interrupt. Any thread.
   void post_interrupt(std::uint64_t unique);
   [[nodiscard]] const ServerCounters& counters() const { return counters_; }
+  // Inodes that the kernel was asked to forget.
+  [[nodiscard]] std::uint64_t pruned() const { return pruner_.pruned(); }
 
   // RequestSink.
   void on_request(Request& request) override;
@@ -144,6 +147,7 @@ class Server final : public RequestSink {
   loop::Timer patience_;
   PoolCloser pool_closer_;  // before the pool, which it gives a job to
   loop::WorkerPool pool_;
+  Pruner pruner_;
 
   static constexpr std::size_t kEarlyInterrupts = 64;
   std::array<std::uint64_t, kEarlyInterrupts> early_interrupts_{};  // a ring of targets not found

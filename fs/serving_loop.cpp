@@ -105,6 +105,7 @@ void ServingLoop::log_statistics() const {
   add("deferred", served.deferred);
   add("pooled", served.pooled);
   add("parked", served.parked);
+  add("pruned", server_.pruned());
   add("interrupts", served.interrupts);
   add("interrupted", served.interrupted);
   add("replies_lost", served.replies_lost);

@@ -80,7 +80,6 @@ passthrough::Watermark nearly_all(std::uint64_t open_files, Log& log) {
 
 // How many inodes may hold a descriptor. Half of the limit is left to open files.
 std::size_t descriptors_for_inodes(FileHandles use, std::uint64_t open_files) {
-  if (use == FileHandles::kNever) return passthrough::kNoLimit;
   return use == FileHandles::kMandatory ? 1 : static_cast<std::size_t>(open_files / 2);
 }
 
@@ -100,10 +99,11 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
                                                       std::uint64_t open_files, Log& log) {
   passthrough::Tree::Options tree_options = options_of_tree(options, source.view);
   tree_options.watermark = nearly_all(open_files, log);
+  tree_options.file_handles = options.inode_file_handles != FileHandles::kNever;
   tree_options.max_descriptors = descriptors_for_inodes(options.inode_file_handles, open_files);
   auto tree = or_give_up(passthrough::Tree::create(std::move(source.root), tree_options),
                          "cannot serve " + quoted(source.path));
-  if (!tree || (*tree)->handles()) return tree;
+  if (!tree || (*tree)->handles() || !tree_options.file_handles) return tree;
   const std::string reason = errno_text((*tree)->handles().error().value());
   if (options.inode_file_handles == FileHandles::kMandatory) {
     return give_up(ExitCode::kSystem,
@@ -111,7 +111,7 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
                    "inode_file_handles=prefer does without them where it must");
   }
   log.write(loop::LogLevel::kDebug, "no file handles of " + quoted(source.path) + " (" + reason +
-                                        "): every cached inode holds a descriptor");
+                                        "): every cached inode holds an open file");
   return tree;
 }
 

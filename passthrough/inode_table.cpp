@@ -10,6 +10,8 @@ namespace ouro::passthrough {
 namespace {
 
 constexpr std::uint32_t kRootIndex = 0;
+// How many descriptors it is worth to ask the kernel for.
+constexpr std::size_t kSmallestStep = 64;
 constexpr std::uint32_t kLastGeneration = std::numeric_limits<std::uint32_t>::max();
 
 // The finalizer of splitmix64: every bit of the input reaches every bit of the result.
@@ -27,7 +29,9 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
 }
 
 InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors)
-    : max_descriptors_(max_descriptors), watermark_(std::move(watermark)) {
+    : max_descriptors_(max_descriptors),
+      watermark_(std::move(watermark)),
+      wants_room_above_(max_descriptors) {
   by_key_.emplace(root.key, kRootIndex);
   fill(slots_.emplace_back(), std::move(root));
 }
@@ -81,6 +85,7 @@ std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_han
       index = take_slot();
       by_key_[inode.key] = index;
       fill(slots_[index], std::move(inode));
+      note_crowding();
     } else {
       index = known->second;
     }
@@ -126,6 +131,44 @@ InodeRef InodeTable::empty(Slot& slot) {
   return std::exchange(slot.inode, nullptr);
 }
 
+void InodeTable::note_crowding() {
+  crowded_.store(descriptors() > max_descriptors_, std::memory_order_relaxed);
+  const bool full = descriptors() / 3 > max_descriptors_ / 2;
+  if (!full) waiting_helps_ = true;
+  full_.store(full && waiting_helps_, std::memory_order_relaxed);
+  if (!is_full()) room_.notify_all();
+  if (!is_crowded()) {
+    wants_room_above_ = max_descriptors_;
+    return;
+  }
+  const std::size_t next = descriptors() + std::max(max_descriptors_ / 8, kSmallestStep);
+  if (descriptors() > wants_room_above_) {
+    wants_room_above_ = next;
+    wants_room_.store(true, std::memory_order_relaxed);
+  }
+  wants_room_above_ = std::min(wants_room_above_, next);  // when it has become less
+}
+
+void InodeTable::wait_for_room(std::chrono::nanoseconds limit) {
+  std::unique_lock lock(mutex_);
+  if (room_.wait_for(lock, limit, [this] { return !is_full(); })) return;
+  waiting_helps_ = false;
+  note_crowding();
+}
+
+std::vector<NodeId> InodeTable::oldest_with_descriptor(std::size_t count) {
+  std::vector<NodeId> nodes;
+  const std::lock_guard lock(mutex_);
+  count = std::min(count, std::max(descriptors() / 4, kSmallestStep));
+  for (std::size_t looked = 0; looked < slots_.size() && nodes.size() < count; ++looked) {
+    hand_ = (hand_ + 1) % slots_.size();
+    const Slot& slot = slots_[hand_];
+    if (hand_ == kRootIndex || !slot.inode || slot.inode->held_by_handle()) continue;
+    nodes.push_back(node_id(static_cast<std::uint32_t>(hand_), slot.generation));
+  }
+  return nodes;
+}
+
 bool InodeTable::watermark_reached() {
   if (descriptors() < watermark_.descriptors) return false;
   watermark_.descriptors = kNoLimit;
@@ -147,6 +190,7 @@ InodeRef InodeTable::forget(NodeId node, std::uint64_t count) {
   if (slot->lookups > 0 || node == kRootNode) return nullptr;
   const auto index = static_cast<std::uint32_t>(slot - slots_.data());
   InodeRef last = empty(*slot);
+  note_crowding();
   const auto known = by_key_.find(last->key);
   if (known != by_key_.end() && known->second == index) by_key_.erase(known);
   // An id must never come back, so a slot that has used up its generations is given up.

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -36,8 +38,8 @@ struct Watermark {
 
 class InodeTable {
  public:
-  // `max_descriptors`: beyond it, inodes are held by their handles if they have one. The root is
-  // always held by its descriptor.
+  // `max_descriptors`: beyond it, inodes are held by their handles if they have one, and otherwise
+  // the table is crowded. The root is always held by its descriptor.
   explicit InodeTable(Inode root, Watermark watermark = {}, std::size_t max_descriptors = kNoLimit);
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
@@ -61,6 +63,22 @@ class InodeTable {
   // reference goes) and is returned, else null. More than were counted, an unknown node and the
   // root are ignored beyond 0.
   InodeRef forget(NodeId node, std::uint64_t count);
+
+  // True once when the table has become crowded, and again for every further eighth (or 64).
+  [[nodiscard]] bool take_crowding() {
+    return wants_room_.load(std::memory_order_relaxed) &&
+           wants_room_.exchange(false, std::memory_order_relaxed);
+  }
+  // Hints while others work.
+  [[nodiscard]] bool is_crowded() const { return crowded_.load(std::memory_order_relaxed); }
+  // Half as many again as may be: further inodes should wait, as long as waiting helps.
+  [[nodiscard]] bool is_full() const { return full_.load(std::memory_order_relaxed); }
+  // Returns when the table is not full, or when nothing has made room for `limit`: then there are
+  // so many in use. No thread that takes FORGETs.
+  void wait_for_room(std::chrono::nanoseconds limit);
+  // Up to `count` nodes that are held by a descriptor, and a quarter of them at most (or 64), going
+  // round the table. Never the root.
+  [[nodiscard]] std::vector<NodeId> oldest_with_descriptor(std::size_t count);
 
   // Inodes in the table, the root included.
   [[nodiscard]] std::size_t size() const;
@@ -91,6 +109,7 @@ class InodeTable {
   void fill(Slot& slot, Inode inode);
   InodeRef empty(Slot& slot);
   [[nodiscard]] bool watermark_reached();
+  void note_crowding();
   [[nodiscard]] std::size_t descriptors() const { return known_ - held_by_handle(); }
 
   const std::size_t max_descriptors_;
@@ -100,6 +119,13 @@ class InodeTable {
   std::vector<std::uint32_t> free_;
   std::size_t known_ = 0;  // slots that are not free
   std::atomic<std::size_t> held_by_handle_ = 0;
+  std::atomic<bool> crowded_ = false;
+  std::atomic<bool> wants_room_ = false;
+  std::atomic<bool> full_ = false;
+  bool waiting_helps_ = true;
+  std::condition_variable room_;
+  std::size_t wants_room_above_;  // descriptors
+  std::size_t hand_ = 0;          // the slot that oldest_with_descriptor() comes to next
   std::unordered_map<FileKey, std::uint32_t, KeyHash> by_key_;
 };
 

@@ -50,7 +50,9 @@ Result<std::unique_ptr<Tree>> Tree::create(UniqueFd root, const Options& options
   OURO_TRY_ASSIGN(UniqueFd proc_fds, open_proc_fds(root.get(), stat));
   Inode inode{key_of(stat), stat.stx_mode & mode_t{S_IFMT}, std::move(root)};
   std::unique_ptr<Tree> tree(new Tree(std::move(inode), std::move(proc_fds), options));
-  if (options.max_descriptors != kNoLimit) {
+  if (!options.file_handles) {
+    tree->handles_ = fail(EOPNOTSUPP);
+  } else if (options.max_descriptors != kNoLimit) {
     // KERNEL(5.8): STATX_MNT_ID, without which a handle could be taken to the wrong mount.
     const bool tells_mounts = (stat.stx_mask & STATX_MNT_ID) != 0;
     OURO_TRY_ASSIGN(const InodeRef held, tree->inodes_.find(kRootNode));

@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "loop/unique_fd.hpp"
 #include "passthrough/device_map.hpp"
@@ -40,9 +41,10 @@ class Tree {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
     Watermark watermark = {};
-    // How many inodes may be held by a descriptor; the others are held by file handles, where the
-    // source has them. 1: the root alone.
+    // How many inodes are to be held by a descriptor, 1: the root alone. The others are held by
+    // file handles; without these, see take_crowding().
     std::size_t max_descriptors = kNoLimit;
+    bool file_handles = true;  // where the source has them
   };
 
   // `root`: an O_PATH descriptor of the source directory. Checks that /proc is the real one.
@@ -146,6 +148,21 @@ class Tree {
   [[nodiscard]] std::size_t held_by_handle() const { return inodes_.held_by_handle(); }
   // How many times a file was opened by its handle.
   [[nodiscard]] std::uint64_t handle_opens() const { return handle_opens_.load(); }
+  // More inodes hold a descriptor than are to: the kernel should be asked to forget some. Tells
+  // that once, and again when there are many more. Any thread.
+  [[nodiscard]] bool take_crowding() { return inodes_.take_crowding(); }
+  // Whether it is so now.
+  [[nodiscard]] bool is_crowded() const { return inodes_.is_crowded(); }
+  // Too many by far: what adds an inode should wait for room first, in a thread that may block.
+  [[nodiscard]] bool is_full() const { return inodes_.is_full(); }
+  void wait_for_room() {
+    constexpr std::chrono::milliseconds kLongEnough(200);
+    inodes_.wait_for_room(kLongEnough);
+  }
+  // Up to `count` of those, the ones first that have waited longest.
+  [[nodiscard]] std::vector<NodeId> oldest_with_descriptor(std::size_t count) {
+    return inodes_.oldest_with_descriptor(count);
+  }
   [[nodiscard]] std::size_t open_count() const { return files_.size() + directories_.size(); }
 
  private:

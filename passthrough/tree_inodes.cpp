@@ -42,7 +42,8 @@ Result<PinnedInode> Tree::pin(Executor& executor, NodeId node) {
 }
 
 Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
-  if (inodes_.limits_descriptors() && S_ISDIR(inode.type) && !mounts_.knows(inode.key.mount)) {
+  const bool wants_handles = options_.file_handles && inodes_.limits_descriptors();
+  if (wants_handles && S_ISDIR(inode.type) && !mounts_.knows(inode.key.mount)) {
     (void)executor.call([&]() -> loop::KernelResult {
       (void)learn_mount(inode);
       return 0;

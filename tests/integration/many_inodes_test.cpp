@@ -47,18 +47,12 @@ std::size_t count_files(const std::filesystem::path& root) {
   return files;
 }
 
-class ManyInodes : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(ManyInodes, NeedNoDescriptors) {
-  OURO_REQUIRE(has_root());
-  Mounted mounted({.options = {"-o", std::string("cache=always,") + GetParam()},
-                   .before_exec = allow_few_open_files});
-  make_files(mounted.source());
+// Looks at all of them, and uses some.
+void use_files(const Mounted& mounted) {
   in_child(
-      Who::kRoot,
+      mounted.who(),
       [&] {
         EXPECT_EQ(count_files(mounted.path()), kFiles);
-        // Each of them can still be used.
         for (std::size_t i = 0; i < kFiles; i += kFiles / 100) {
           const auto file = mounted.path() / std::to_string(i % kDirectories) / std::to_string(i);
           append_to(file, "text");
@@ -66,9 +60,34 @@ TEST_P(ManyInodes, NeedNoDescriptors) {
         }
       },
       std::chrono::seconds(100));
+}
+
+class ManyInodes : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ManyInodes, NeedNoDescriptors) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = {"-o", std::string("cache=always,") + GetParam()},
+                   .before_exec = allow_few_open_files});
+  make_files(mounted.source());
+  use_files(mounted);
   const Statistics statistics = mounted.statistics();
   EXPECT_GT(statistics["inodes"], kFiles) << "not cached: " << statistics.text();
   EXPECT_GT(statistics["held_by_handle"], kFiles - 1024) << statistics.text();
+}
+
+// A plain user has no handles, so the kernel is asked to forget what it does not use.
+TEST_P(ManyInodes, AreForgottenWhereThereAreNoHandles) {
+  OURO_REQUIRE(can_mount_as(Who::kPlainUser));
+  Mounted mounted({.options = {"-o", std::string("cache=always,") + GetParam()},
+                   .who = Who::kPlainUser,
+                   .before_exec = allow_few_open_files});
+  in_child(
+      mounted.who(), [&] { make_files(mounted.source()); }, std::chrono::seconds(100));
+  use_files(mounted);
+  const Statistics statistics = mounted.statistics();
+  EXPECT_EQ(statistics["held_by_handle"], 0U) << statistics.text();
+  EXPECT_GT(statistics["pruned"], kFiles / 2) << statistics.text();
+  EXPECT_LT(statistics["inodes"], 1024U) << statistics.text();
 }
 
 INSTANTIATE_TEST_SUITE_P(, ManyInodes, ::testing::Values("metadata=inline", "metadata=nested"),

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <atomic>
+#include <chrono>
 #include <limits>
 #include <random>
 #include <thread>
@@ -46,6 +47,38 @@ TEST(InodeTable, TellsOnceOfItsWatermark) {
   static_cast<void>(table.intern(make_inode(3)));
   static_cast<void>(table.intern(make_inode(4)));
   EXPECT_EQ(told, 1);
+}
+
+// Fills a table that may hold 100 descriptors until it is full: half as many again.
+std::vector<NodeId> fill_up(InodeTable& table) {
+  std::vector<NodeId> nodes;
+  for (std::uint64_t number = 2; !table.is_full(); ++number) {
+    nodes.push_back(table.intern(make_inode(number)));
+  }
+  return nodes;
+}
+
+TEST(InodeTable, IsFullWithHalfAsManyDescriptorsAgainUntilSomeAreForgotten) {
+  InodeTable table(make_inode(1), {}, 100);
+  const std::vector<NodeId> nodes = fill_up(table);
+  EXPECT_NEAR(static_cast<double>(table.size()), 152, 2);
+  table.wait_for_room(std::chrono::hours(0));
+  EXPECT_FALSE(table.is_full()) << "nobody makes room: waiting does not help";
+  EXPECT_TRUE(table.is_crowded());
+  for (const NodeId node : nodes) table.forget(node, 1);
+  EXPECT_FALSE(table.is_crowded());
+  EXPECT_FALSE(fill_up(table).empty()) << "from now on it helps again";
+}
+
+TEST(InodeTable, WaitsUntilThereIsRoom) {
+  InodeTable table(make_inode(1), {}, 100);
+  const std::vector<NodeId> nodes = fill_up(table);
+  std::thread forgetting([&] {
+    for (const NodeId node : nodes) table.forget(node, 1);
+  });
+  table.wait_for_room(std::chrono::seconds(60));
+  EXPECT_FALSE(table.is_full());
+  forgetting.join();
 }
 
 TEST(InodeTable, RootHasItsFixedIdAndCannotBeForgotten) {
