@@ -129,7 +129,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   // Opened before our mount covers it.
   loop::UniqueFd covered(::open(places.mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   auto source = open_source_tree(
-      places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude);
+      places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude,
+      source_attributes(options));
   if (!source) return tl::unexpected(source.error());
   auto tree = open_tree(options, *source, open_files, log);
   if (!tree) return tl::unexpected(tree.error());

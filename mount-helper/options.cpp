@@ -1,6 +1,7 @@
 #include "mount-helper/options.hpp"
 
 #include <sched.h>
+#include <sys/mount.h>
 
 #include <algorithm>
 #include <string_view>
@@ -190,6 +191,12 @@ std::vector<std::string> libfuse_options(const Options& options,
   if (!has_option(result, "fsname=")) result.push_back("fsname=" + absolute_source);
   if (!has_option(result, "subtype=")) result.emplace_back("subtype=ourofs");
   return result;
+}
+
+std::uint64_t source_attributes(const Options& options) {
+  const bool stays =
+      std::ranges::find(options.mount_options, "noatime") != options.mount_options.end();
+  return (options.mount_attributes & MOUNT_ATTR_NODIRATIME) | (stays ? MOUNT_ATTR_NOATIME : 0);
 }
 
 std::string help_text() {

@@ -79,6 +79,10 @@ struct CommandLine {
 [[nodiscard]] std::vector<std::string> libfuse_options(const Options& options,
                                                        const std::string& absolute_source);
 
+// MOUNT_ATTR_*: what holds for the source as well as for the mount. The mount's own flags do not
+// reach it: whether a read moves an access time is decided where it is read.
+[[nodiscard]] std::uint64_t source_attributes(const Options& options);
+
 // The text of --help, made from the option table; ends with a newline.
 [[nodiscard]] std::string help_text();
 

@@ -46,7 +46,8 @@ bool is_inside(const std::string& path, const std::string& directory) {
 }
 
 // A detached copy of the mounts below `path`, which takes no part in their propagation.
-loop::Result<UniqueFd> clone_privately(const std::string& path, Submounts submounts) {
+loop::Result<UniqueFd> clone_privately(const std::string& path, Submounts submounts,
+                                       std::uint64_t wanted) {
   const unsigned recursion = submounts == Submounts::kInclude ? AT_RECURSIVE : 0;
   UniqueFd clone(
       ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursion));
@@ -55,6 +56,8 @@ loop::Result<UniqueFd> clone_privately(const std::string& path, Submounts submou
   // below SOURCE would take it out of the clone as well.
   struct mount_attr attributes {};
   attributes.propagation = MS_PRIVATE;
+  attributes.attr_set = wanted;
+  if ((wanted & MOUNT_ATTR__ATIME) != 0) attributes.attr_clr = MOUNT_ATTR__ATIME;  // one of several
   OURO_TRY(loop::to_status(loop::from_libc(::mount_setattr(
       clone.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof(attributes)))));
   return clone;
@@ -93,13 +96,14 @@ Outcome<Places> resolve_places(const std::string& source, const std::string& mou
   return Places{*std::move(source_path), *std::move(mountpoint_path)};
 }
 
-Outcome<SourceTree> open_source_tree(const std::string& path, Submounts submounts) {
+Outcome<SourceTree> open_source_tree(const std::string& path, Submounts submounts,
+                                     std::uint64_t attributes) {
   SourceTree tree;
   tree.path = path;
   tree.pin = UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!tree.pin) return bad_place("source", path, errno);
   // Only a privileged process may clone mounts; for everyone else the shared view has to do.
-  if (auto clone = clone_privately(path, submounts)) {
+  if (auto clone = clone_privately(path, submounts, attributes)) {
     tree.root = *std::move(clone);
     tree.view = SourceTree::View::kPrivateClone;
     return tree;

@@ -42,7 +42,9 @@ struct SourceTree {
   std::string path;
 };
 
-// Opens the tree at an absolute path. To be called before the mount is made.
-[[nodiscard]] Outcome<SourceTree> open_source_tree(const std::string& path, Submounts submounts);
+// Opens the tree at an absolute path. To be called before the mount is made. `attributes`:
+// MOUNT_ATTR_* that a private clone gets; a shared view has those of the source.
+[[nodiscard]] Outcome<SourceTree> open_source_tree(const std::string& path, Submounts submounts,
+                                                   std::uint64_t attributes = 0);
 
 }  // namespace ouro::mount_helper

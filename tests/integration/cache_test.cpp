@@ -159,6 +159,23 @@ TEST(CacheAuto, MovesAccessTimesOfTheSource) {
   EXPECT_GT(atime_of(mounted.source() / "f").tv_sec, 946'684'800);
 }
 
+TEST(CacheNever, LeavesAccessTimesAloneWithNoatime) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = {"-o", "cache=never,noatime"}});
+  make_file(mounted.source() / "f", "text");
+  std::filesystem::create_directory(mounted.source() / "d");
+  std::filesystem::create_symlink("target", mounted.source() / "l");
+  for (const char* name : {"f", "d", "l"}) age_atime(mounted.source() / name);
+  expect_through(mounted, "f", "text");
+  in_child(Who::kRoot, [&] {
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(mounted.path() / "d"), {}), 0);
+    EXPECT_EQ(std::filesystem::read_symlink(mounted.path() / "l"), "target");
+  });
+  for (const char* name : {"f", "d", "l"}) {
+    EXPECT_EQ(atime_of(mounted.source() / name).tv_sec, 946'684'800) << name;
+  }
+}
+
 // With cache=auto a file that is opened anew after a second shows its new content, even when its
 // size is the old one.
 TEST(CacheAuto, ShowsForeignChangesSoon) {

@@ -1,5 +1,7 @@
 #include "mount-helper/options.hpp"
 
+#include <sys/mount.h>
+
 #include <string>
 #include <vector>
 
@@ -69,6 +71,13 @@ TEST(Options, MayStandAnywhere) {
     EXPECT_TRUE(options.foreground);
     EXPECT_EQ(options.loops, 3U);
   }
+}
+
+TEST(Options, WhatHoldsForTheSourceAsWell) {
+  EXPECT_EQ(source_attributes(with({"-o", "ro,nosymfollow"})), 0U);
+  EXPECT_EQ(source_attributes(with({"-o", "noatime"})), std::uint64_t{MOUNT_ATTR_NOATIME});
+  EXPECT_EQ(source_attributes(with({"-o", "noatime,nodiratime"})),
+            std::uint64_t{MOUNT_ATTR_NOATIME | MOUNT_ATTR_NODIRATIME});
 }
 
 TEST(Options, AfterTwoDashesEverythingIsAName) {

@@ -156,6 +156,25 @@ TEST_F(ClonedTree, MayLeaveSubmountsOut) {
   EXPECT_FALSE(shows(*tree, "early/file"));
 }
 
+// relatime would move a time that lies before the last change.
+TEST_F(ClonedTree, LeavesAccessTimesAloneWhereAsked) {
+  const auto atime_after_read = [&](std::uint64_t attributes) {
+    const auto tree = open_source_tree(early_, Submounts::kInclude, attributes);
+    EXPECT_TRUE(tree.has_value());
+    const timespec times[] = {{1, 0}, {2, 0}};
+    EXPECT_EQ(::utimensat(AT_FDCWD, (early_ + "/file").c_str(), times, 0), 0);
+    const loop::UniqueFd file(::openat(tree->root.get(), "file", O_RDONLY | O_CLOEXEC));
+    char byte = 0;
+    EXPECT_EQ(::read(file.get(), &byte, 1), 1);
+    struct stat stat {};
+    EXPECT_EQ(::fstat(file.get(), &stat), 0);
+    return stat.st_atime;
+  };
+  EXPECT_GT(atime_after_read(0), 2);
+  EXPECT_EQ(atime_after_read(MOUNT_ATTR_NOATIME), 1);
+  EXPECT_GT(atime_after_read(MOUNT_ATTR_NODIRATIME), 2);
+}
+
 TEST_F(ClonedTree, KeepsItsFileSystemBusy) {
   const auto tree = open_source_tree(early_, Submounts::kInclude);
   ASSERT_TRUE(tree.has_value()) << render(tree.error());
