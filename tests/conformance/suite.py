@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,8 +53,8 @@ def parser_of(description):
                         help="the file system of the source, on an image (xfs)")
     parser.add_argument("-o", dest="options", default="", metavar="OPTIONS",
                         help="further mount options of ourofs, as in -o cache=never,loops=1")
-    parser.add_argument("--limit", type=int, default=180, metavar="SECONDS",
-                        help="time that one test may take (180)")
+    parser.add_argument("--limit", type=int, default=300, metavar="SECONDS",
+                        help="time that one test may take (300)")
     parser.add_argument("--size", default="10G", help="of each image, sparse (10G)")
     parser.add_argument("--ourofs", default=str(ROOT / "build/release/mount-helper/ourofs"),
                         help="the program (that of build/release)")
@@ -277,6 +278,8 @@ class Report:
 
 def main(body):
     """Exit code: 0 nothing unexpected failed, 1 something did, 2 it could not run."""
+    # The first process of a namespace is not ended by a signal that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         enter_own_world()
         started = time.monotonic()
