@@ -8,6 +8,7 @@
 #include "fs/closer.hpp"
 #include "fs/connection.hpp"
 #include "fs/request.hpp"
+#include "fs/transport.hpp"
 #include "loop/result.hpp"
 #include "passthrough/executor.hpp"
 #include "passthrough/tree.hpp"
@@ -20,6 +21,7 @@ struct OperationContext {
   passthrough::Executor& executor;
   const Connection& connection;
   Closer& closer;
+  const Notifier& notifier;
 };
 
 // Bytes of request.payload() that make the reply, or the errno to reply.

@@ -52,9 +52,21 @@ passthrough::SetIdKiller unflagged_killer(const OperationContext& context, const
 // (vfs_fileattr_set()); before, it leaves that to us, who cannot.
 constexpr std::uint32_t kFirstMinorThatChecksIoctls = 34;
 
+bool sets(std::uint32_t command) {
+  return (_IOC_DIR(command) & _IOC_WRITE) != 0;
+}
+
 bool is_for_anybody(const OperationContext& context, std::uint32_t command) {
-  const bool sets = (_IOC_DIR(command) & _IOC_WRITE) != 0;
-  return sets && context.connection.negotiated.kernel_minor < kFirstMinorThatChecksIoctls;
+  return sets(command) && context.connection.negotiated.kernel_minor < kFirstMinorThatChecksIoctls;
+}
+
+// KERNEL(6.18): of a file whose flags it has let us set the client keeps the attributes that it
+// has, the ctime among them. To drop them it waits for nothing but the end of an inode that is
+// going, and this one is open.
+void drop_attributes(const OperationContext& context, std::uint64_t node) {
+  const fuse_notify_inval_inode_out out{node, -1, 0};  // off < 0: attributes alone
+  static_cast<void>(
+      context.notifier.notify(FUSE_NOTIFY_INVAL_INODE, std::as_bytes(std::span(&out, 1))));
 }
 
 struct CreateOut {
@@ -204,6 +216,7 @@ Reply ioctl(OperationContext& context, Request& request) {
   OURO_TRY_ASSIGN(const std::size_t out_bytes,
                   passthrough::Tree::ioctl(context.executor, fd, in.cmd,
                                            std::span(argument).first(in.in_size), out_space));
+  if (sets(in.cmd)) drop_attributes(context, request.header().nodeid);
   static_cast<void>(request.reply_struct<fuse_ioctl_out>());
   return sizeof(fuse_ioctl_out) + out_bytes;
 }

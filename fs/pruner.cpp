@@ -20,7 +20,7 @@ void Pruner::run() {
   std::vector<std::byte> message(sizeof prune + nodes_.size() * sizeof nodes_[0]);
   std::memcpy(message.data(), &prune, sizeof prune);
   std::memcpy(message.data() + sizeof prune, nodes_.data(), nodes_.size() * sizeof nodes_[0]);
-  error_ = transport_.notify(wire::kNotifyPrune, message);
+  error_ = notifier_.notify(wire::kNotifyPrune, message);
 }
 
 void Pruner::done() {

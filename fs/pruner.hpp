@@ -23,9 +23,9 @@ class Pruner final : private loop::Job {
   static constexpr std::size_t kMaxNodes = 512;
 
   // All outlive it.
-  Pruner(loop::AioContext& context, passthrough::Tree& tree, const Transport& transport,
+  Pruner(loop::AioContext& context, passthrough::Tree& tree, const Notifier& notifier,
          const loop::LogSink& log)
-      : tree_(tree), transport_(transport), log_(log), worker_(context, 1) {}
+      : tree_(tree), notifier_(notifier), log_(log), worker_(context, 1) {}
 
   // After anything that may have added inodes.
   void prune_if_crowded() {
@@ -39,7 +39,7 @@ class Pruner final : private loop::Job {
   void done() override;
 
   passthrough::Tree& tree_;
-  const Transport& transport_;
+  const Notifier& notifier_;
   const loop::LogSink& log_;
   bool running_ = false;
   bool refused_ = false;      // the kernel does not know the notification

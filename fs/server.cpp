@@ -53,7 +53,8 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       executors_(executors),
       calls_(executors.nested != nullptr ? Route::kPool : Route::kWaits),
       operation_{tree, executors.metadata, connection,
-                 executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_},
+                 executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_,
+                 transport},
       relay_(relay),
       log_(std::move(log)),
       patience_(context, [this] { pool_deferred(); }),
@@ -269,7 +270,7 @@ void Server::run_in_pool(Request& request) {
   if (adds_inode(request.header().opcode)) operation_.tree.wait_for_room();
   passthrough::InlineExecutor executor(executors_.metadata.identity());
   InlineCloser closer;
-  OperationContext operation{operation_.tree, executor, operation_.connection, closer};
+  OperationContext operation{operation_.tree, executor, operation_.connection, closer, transport_};
   const Reply result = request.row_->handle(operation, request);
   result ? request.succeed(*result) : request.fail(result.error().value());
 }

@@ -32,7 +32,18 @@ class RequestSink {
   ~RequestSink() = default;
 };
 
-class Transport {
+// Tells the kernel what it has not asked for.
+class Notifier {
+ public:
+  // `code`: FUSE_NOTIFY_*. Any thread, but none that serves requests, unless what the kernel does
+  // with this waits for no request. 0 or an errno.
+  [[nodiscard]] virtual int notify(std::int32_t code, std::span<const std::byte> body) const = 0;
+
+ protected:
+  ~Notifier() = default;
+};
+
+class Transport : public Notifier {
  public:
   virtual ~Transport() = default;
   virtual void start(RequestSink& sink) = 0;
@@ -51,9 +62,6 @@ class Transport {
   virtual void resume() = 0;
   // Answers a request that holds no slot with an error.
   virtual void send_error(std::uint64_t unique, int errno_value) = 0;
-  // Tells the kernel something that it has not asked for. Any thread, but none that serves requests:
-  // the kernel may wait for one. 0 or an errno.
-  [[nodiscard]] virtual int notify(std::int32_t code, std::span<const std::byte> body) const = 0;
   // Slots that are not in use.
   [[nodiscard]] virtual std::size_t free_slots() const = 0;
 };

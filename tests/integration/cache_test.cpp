@@ -1,6 +1,8 @@
 // What the kernel may cache must not change what is read and written: data, mappings and space in
 // every cache mode, and what each of them promises about changes behind the mount.
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +12,7 @@
 #include <functional>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -173,6 +176,35 @@ TEST(CacheNever, LeavesAccessTimesAloneWithNoatime) {
   });
   for (const char* name : {"f", "d", "l"}) {
     EXPECT_EQ(atime_of(mounted.source() / name).tv_sec, 946'684'800) << name;
+  }
+}
+
+// The client has it set the flags and then knows nothing of the time of the change.
+TEST(CacheAlways, ShowsTheTimeOfAChangeOfFlags) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = {"-o", "cache=always"}});
+  for (const std::filesystem::path& home : {mounted.native(), mounted.source()}) {
+    make_file(home / "f");
+    std::filesystem::create_directory(home / "d");
+  }
+  const auto moves = [](const std::filesystem::path& path) {
+    const auto ctime_of = [&] {
+      struct ::stat stat {};
+      EXPECT_EQ(::lstat(path.c_str(), &stat), 0);
+      return std::pair(stat.st_ctim.tv_sec, stat.st_ctim.tv_nsec);
+    };
+    const auto before = ctime_of();
+    ::usleep(20'000);
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    int flags = 0;
+    EXPECT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags), 0) << path;
+    flags |= FS_NODUMP_FL;
+    EXPECT_EQ(::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags), 0) << path;
+    return ctime_of() > before;
+  };
+  for (const char* name : {"f", "d"}) {
+    EXPECT_TRUE(moves(mounted.native() / name)) << name;
+    in_child(Who::kRoot, [&] { EXPECT_TRUE(moves(mounted.path() / name)) << name; });
   }
 }
 
