@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <numeric>
 #include <string>
+#include <string_view>
 
+#include "tests/support/counting_handler.hpp"
 #include "tests/unit/fs/served_tree.hpp"
 
 namespace ouro::fs {
@@ -106,6 +110,41 @@ TEST_P(ServingLoopTest, EndsByItselfWhenTheKernelHangsUp) {
 }
 
 OURO_IN_ALL_MODES(ServingLoopTest);
+
+struct NoRelay final : InterruptRelay {
+  void relay_interrupt(const Server&, std::uint64_t) override {}
+};
+
+// No filter of system calls sees what is asked of a ring.
+TEST(ServingLoopRing, TakesNothingThatIsNotServedWith) {
+  const TemporaryTree backing;
+  const FakeKernel kernel;
+  Connection connection;
+  connection.negotiated.max_write_bytes = 128 * 1024;
+  NoRelay relay;
+  const auto serving = ServingLoop::create(
+      0, kernel.channel(),
+      {*backing.tree, backing.identity, connection, relay, Backing::kRing, Metadata::kNested,
+       Tracing::kOff, [](loop::LogLevel, std::string_view) {}});
+  ASSERT_TRUE(serving);
+  loop::AioContext& context = (*serving)->context();
+  for (const auto used : {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_OPENAT2, IORING_OP_POLL_ADD}) {
+    EXPECT_TRUE(context.supports(static_cast<std::uint8_t>(used))) << used;
+  }
+  testing::CountingHandler socket;
+  context.add_sqe(
+      [](io_uring_sqe& sqe) {
+        sqe.opcode = IORING_OP_SOCKET;
+        sqe.fd = AF_UNIX;
+        sqe.off = SOCK_STREAM;
+      },
+      socket);
+  testing::CountingHandler nothing;
+  context.add_sqe([](io_uring_sqe& sqe) { sqe.opcode = IORING_OP_NOP; }, nothing);
+  testing::poll_until(context, [&] { return socket.calls() == 1 && nothing.calls() == 1; });
+  EXPECT_EQ(socket.result(), -EACCES);
+  EXPECT_EQ(nothing.result(), -EACCES);
+}
 
 }  // namespace
 }  // namespace ouro::fs
