@@ -18,8 +18,8 @@ namespace {
 
 using loop::UniqueFd;
 
-// Returns when the parent is dead. Holds on to nothing of it, and least of all to the channel: the
-// connection would live for as long as the watch does.
+// Returns when the parent is dead, and not at all when it has ended the watch. Holds on to nothing
+// of it, and least of all to the channel: the connection would live for as long as the watch does.
 void outlive_parent(int pipe_fd) {
   constexpr int kPipe = STDERR_FILENO + 1;
   if (::dup2(pipe_fd, kPipe) < 0) ::_exit(1);
@@ -27,8 +27,11 @@ void outlive_parent(int pipe_fd) {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd = STDIN_FILENO; fd < kPipe; ++fd) ::dup2(null.get(), fd);
   char byte = 0;
-  while (::read(kPipe, &byte, 1) < 0 && errno == EINTR) {
-  }
+  ssize_t told = 0;
+  do {
+    told = ::read(kPipe, &byte, 1);
+  } while (told < 0 && errno == EINTR);
+  if (told > 0) ::_exit(0);
 }
 
 void detach(const std::string& path) {
@@ -73,7 +76,8 @@ loop::Result<std::unique_ptr<AutoUnmount>> AutoUnmount::start(const MountId& id,
 }
 
 AutoUnmount::~AutoUnmount() {
-  ::kill(watcher_, SIGKILL);
+  // By a word and not by a signal: what kills the watch could kill others (call_filter.hpp).
+  (void)!::write(lifeline_.get(), "", 1);
   while (::waitpid(watcher_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
