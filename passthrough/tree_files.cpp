@@ -1,6 +1,5 @@
 // Operations on files: opening and making them, and what is done by an open file's handle.
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "passthrough/allowed_ioctls.hpp"
 #include "passthrough/syscalls.hpp"
 #include "passthrough/tree.hpp"
 
@@ -45,20 +45,6 @@ int access_mask(int flags) {
   if ((flags & O_TRUNC) != 0) mask |= W_OK;
   return mask;
 }
-
-struct AllowedIoctl {
-  unsigned command;
-  std::size_t bytes;  // of its argument
-  bool sets;          // reads the argument instead of writing it
-};
-
-// KERNEL: the flags are an int, whatever the size in the command's number says.
-constexpr std::array kAllowedIoctls = {
-    AllowedIoctl{FS_IOC_GETFLAGS, sizeof(int), false},
-    AllowedIoctl{FS_IOC_SETFLAGS, sizeof(int), true},
-    AllowedIoctl{FS_IOC_FSGETXATTR, sizeof(fsxattr), false},
-    AllowedIoctl{FS_IOC_FSSETXATTR, sizeof(fsxattr), true},
-};
 
 }  // namespace
 
