@@ -17,6 +17,7 @@
 #include "mount-helper/mount_command.hpp"
 #include "mount-helper/mount_point.hpp"
 #include "mount-helper/options.hpp"
+#include "mount-helper/sandbox.hpp"
 #include "mount-helper/session_options.hpp"
 #include "mount-helper/shutdown.hpp"
 #include "mount-helper/source_tree.hpp"
@@ -124,6 +125,8 @@ std::string serving_line(const Places& places, const fs::Session& session, std::
 // Everything from the mount to the unmount.
 Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer& daemonizer,
                         std::uint64_t open_files, Log& log) {
+  Sandbox sandbox(options.sandbox, log);
+  sandbox.reduce_privileges();
   auto identity = or_give_up(passthrough::ProcessIdentity::take(), "cannot take on an identity");
   if (!identity) return tl::unexpected(identity.error());
   // Opened before our mount covers it.
@@ -158,6 +161,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
 
   daemonizer.ready();
   if (!options.foreground) log.use_syslog();
+  sandbox.filter_calls();
+  sandbox.report();
   log.write(loop::LogLevel::kInfo, serving_line(places, **session, channels.size()));
   const auto disconnected = (*session)->run();
   const bool regular = !disconnected || *disconnected == fs::Disconnect::kUnmounted;

@@ -94,6 +94,12 @@ Complaint set_file_handles(CommandLine& line, const OptionRow& /*row*/, std::str
   return set_word(line.options.inode_file_handles, value, kWords);
 }
 
+Complaint set_sandbox(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  constexpr std::array<Word<SandboxMode>, 2> kWords = {
+      {{"none", SandboxMode::kNone}, {"seccomp", SandboxMode::kSeccomp}}};
+  return set_word(line.options.sandbox, value, kWords);
+}
+
 Complaint set_log_level(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
   constexpr std::array<Word<LogLevel>, 4> kWords = {{{"error", LogLevel::kError},
                                                      {"warning", LogLevel::kWarning},
@@ -216,6 +222,8 @@ constexpr OptionRow kTable[] = {
      set_flag<&Options::one_file_system>},
     {"inode_file_handles", 0, "MODE", "prefer",
      "file handles for cached inodes: never, prefer or mandatory", kServing, set_file_handles},
+    {"sandbox", 0, "MODE", "seccomp", "what root gives up to serve: none or seccomp", kServing,
+     set_sandbox},
 
     {"allow_other", 0, "", "", "let other users in; forces default_permissions", kMount,
      set_flag<&Options::allow_other>},

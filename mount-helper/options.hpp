@@ -23,12 +23,19 @@ enum class MetadataMode : std::uint8_t { kInline, kNested };
 // Whether inodes that the kernel caches may be held by file handles instead of descriptors.
 enum class FileHandles : std::uint8_t { kNever, kPrefer, kMandatory };
 
+// Whether the program confines itself while it serves (sandbox.hpp).
+enum class SandboxMode : std::uint8_t { kNone, kSeccomp };
+
 inline constexpr unsigned kMaxLoops = 64;
 inline constexpr std::uint32_t kMinWriteBytes = 4096;
 inline constexpr std::uint32_t kMaxWriteBytes = 1U << 20U;  // max_pages_limit (256) pages
 
 // One per CPU that this process may run on, at most 4.
 [[nodiscard]] unsigned default_loops();
+
+// Sanitizers make system calls of their own, and trace the process.
+inline constexpr SandboxMode kDefaultSandbox =
+    OURO_SANITIZED != 0 ? SandboxMode::kNone : SandboxMode::kSeccomp;
 
 struct Options {
   std::string source;      // as given; see resolve_places()
@@ -50,6 +57,7 @@ struct Options {
   std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
   bool one_file_system = false;
   FileHandles inode_file_handles = FileHandles::kPrefer;
+  SandboxMode sandbox = kDefaultSandbox;
 
   bool allow_other = false;
   // The kernel lets everyone in; the session must turn away all but root and the mounting user.

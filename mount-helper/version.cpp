@@ -2,6 +2,8 @@
 
 #include <sys/utsname.h>
 
+#include "mount-helper/sandbox.hpp"
+
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
 
@@ -15,7 +17,7 @@ std::string version_text(ProtocolVersion protocol) {
   return std::string("ourofs ") + OURO_VERSION + "\nlibfuse " + ::fuse_pkgversion() +
          "\nliburing " + OURO_LIBURING_VERSION + "\n" + kernel.sysname + " " + kernel.release +
          "\nFUSE protocol " + std::to_string(protocol.major) + "." +
-         std::to_string(protocol.minor) + "\n";
+         std::to_string(protocol.minor) + "\n" + sandbox_text() + "\n";
 }
 
 }  // namespace ouro::mount_helper

@@ -18,7 +18,12 @@ TEST(Version, NamesEverythingInvolved) {
   EXPECT_TRUE(std::regex_search(text, std::regex("\nlibfuse 3\\.[0-9.]+\n"))) << text;
   EXPECT_TRUE(std::regex_search(text, std::regex("\nliburing [0-9]+\\.[0-9]+\n"))) << text;
   EXPECT_NE(text.find("\nLinux " + std::string(kernel.release) + "\n"), std::string::npos) << text;
-  EXPECT_TRUE(text.ends_with("\nFUSE protocol 7.45\n")) << text;
+  EXPECT_NE(text.find("\nFUSE protocol 7.45\n"), std::string::npos) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("\nlibseccomp [0-9]+\\.[0-9]+\\.[0-9]+\n")))
+      << text;
+  EXPECT_TRUE(
+      std::regex_search(text, std::regex("\nsandbox as root: capabilities chown,.*seccomp")))
+      << text;
 }
 
 }  // namespace
