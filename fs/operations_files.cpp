@@ -41,10 +41,10 @@ passthrough::SetIdKiller flagged_killer(std::uint32_t flags, const Request& requ
 }
 
 // KERNEL: no flag travels with FALLOCATE and COPY_FILE_RANGE; with HANDLE_KILLPRIV_V2 the client
-// leaves the set-id bits to us. Of root it is assumed that it has CAP_FSETID.
+// leaves the set-id bits to us.
 passthrough::SetIdKiller unflagged_killer(const OperationContext& context, const Request& request) {
   const bool ours = (context.connection.negotiated.flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
-  if (!ours || request.header().uid == 0) return std::nullopt;
+  if (!ours) return std::nullopt;
   return request.caller();
 }
 

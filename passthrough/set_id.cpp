@@ -1,10 +1,15 @@
 #include "passthrough/set_id.hpp"
 
+#include <linux/capability.h>
 #include <sys/stat.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 namespace ouro::passthrough {
 namespace {
@@ -16,20 +21,41 @@ std::optional<gid_t> deciding_group(int fd) {
   return stat.st_gid;
 }
 
+// What follows `key` in /proc/PID/status; nothing if that cannot be read.
+std::string status_of(pid_t pid, std::string_view key) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key)) return line.substr(key.size());
+  }
+  return {};
+}
+
+// For root, of whom it is not known whether he may keep the set-id bits of the file behind `fd`.
+std::optional<Credentials> root_credentials(const Caller& root, int fd) {
+  struct ::stat stat {};
+  const bool has_bits = ::fstat(fd, &stat) == 0 && (stat.st_mode & (S_ISUID | S_ISGID)) != 0;
+  if (!has_bits || has_fsetid(root.pid)) return std::nullopt;
+  return Credentials::without_fsetid(root.gid);
+}
+
 }  // namespace
 
 bool is_member(pid_t pid, gid_t group) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  std::string line;
-  while (std::getline(status, line)) {
-    if (!line.starts_with("Groups:")) continue;
-    std::istringstream groups(line.substr(sizeof("Groups:") - 1));
-    for (gid_t one = 0; groups >> one;) {
-      if (one == group) return true;
-    }
-    return false;
+  std::istringstream groups(status_of(pid, "Groups:"));
+  for (gid_t one = 0; groups >> one;) {
+    if (one == group) return true;
   }
   return false;
+}
+
+bool has_fsetid(pid_t pid) {
+  // In a user namespace of its own a task has capabilities which are none in ours.
+  const std::string space = "/proc/" + std::to_string(pid) + "/ns/user";
+  std::error_code error;
+  if (!std::filesystem::equivalent(space, "/proc/self/ns/user", error)) return false;
+  std::uint64_t effective = 0;
+  std::istringstream(status_of(pid, "CapEff:")) >> std::hex >> effective;
+  return (effective >> CAP_FSETID & 1U) != 0;
 }
 
 std::optional<Credentials> killing_credentials(const SetIdKiller& killer, int fd) {
@@ -44,15 +70,22 @@ std::optional<Credentials> killing_credentials(const SetIdKiller& killer, int fd
   return credentials;
 }
 
+std::optional<Credentials> unflagged_killing_credentials(const SetIdKiller& killer, int fd) {
+  if (killer && killer->uid == 0) return root_credentials(*killer, fd);
+  return killing_credentials(killer, fd);
+}
+
 std::optional<Credentials> chown_credentials(const SetIdKiller& killer, int fd) {
-  if (!killer || killer->uid == 0) return std::nullopt;
+  if (!killer) return std::nullopt;
+  if (killer->uid == 0) return root_credentials(*killer, fd);
   const auto group = deciding_group(fd);
   if (!group || *group == killer->gid || is_member(killer->pid, *group)) return std::nullopt;
   return Credentials::without_fsetid(killer->gid);
 }
 
 std::optional<Credentials> touch_credentials(const SetIdKiller& killer, int fd) {
-  if (!killer || killer->uid == 0) return std::nullopt;
+  if (!killer) return std::nullopt;
+  if (killer->uid == 0) return root_credentials(*killer, fd);
   auto credentials = killing_credentials(killer, fd);
   credentials->kind = Credentials::Kind::kCaller;
   return credentials;

@@ -11,6 +11,9 @@ namespace ouro::passthrough {
 // Whether `group` is among the supplementary groups of the task `pid`; no if that cannot be read.
 [[nodiscard]] bool is_member(pid_t pid, gid_t group);
 
+// Whether the task `pid` has CAP_FSETID where the daemon has it; no if that cannot be read.
+[[nodiscard]] bool has_fsetid(pid_t pid);
+
 // A caller without CAP_FSETID who changes a file's content; empty: one who has it.
 using SetIdKiller = std::optional<Caller>;
 
@@ -18,6 +21,11 @@ using SetIdKiller = std::optional<Caller>;
 // SGID without group execution stays for members of the file's group, so that one group of the
 // caller is looked up in /proc where such a file is concerned. Any thread.
 [[nodiscard]] std::optional<Credentials> killing_credentials(const SetIdKiller& killer, int fd);
+
+// The same where requests do not say whether the caller has CAP_FSETID. That others than root do
+// not have it is assumed; of root it is looked up in /proc where the file has set-id bits.
+[[nodiscard]] std::optional<Credentials> unflagged_killing_credentials(const SetIdKiller& killer,
+                                                                       int fd);
 
 // The same for chown(), which clears SUID whoever calls it, and SGID without group execution unless
 // the caller is a member of the file's group; but needs the daemon's CAP_CHOWN.

@@ -184,7 +184,7 @@ Status Tree::flush(Executor& executor, FileHandleId handle) {
 Status Tree::fallocate(Executor& executor, FileHandleId handle, int mode, std::int64_t offset,
                        std::int64_t length, const SetIdKiller& killer) {
   OURO_TRY_ASSIGN(const auto open_file, file(handle));
-  const auto killing = killing_credentials(killer, open_file->buffered_fd());
+  const auto killing = unflagged_killing_credentials(killer, open_file->buffered_fd());
   return to_status(sys::fallocate(executor, open_file->buffered_fd(), mode, offset, length,
                                   killing ? &*killing : nullptr));
 }
@@ -205,7 +205,7 @@ Result<std::size_t> Tree::copy_file_range(Executor& executor, FileHandleId in,
   OURO_TRY_ASSIGN(const auto target, file(out));
   off64_t from = in_offset;
   off64_t to = out_offset;
-  const auto killing = killing_credentials(killer, target->buffered_fd());
+  const auto killing = unflagged_killing_credentials(killer, target->buffered_fd());
   OURO_TRY_ASSIGN(
       const std::int64_t copied, loop::to_result(executor.call(killing ? &*killing : nullptr, [&] {
         return from_libc(

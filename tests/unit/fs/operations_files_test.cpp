@@ -240,7 +240,7 @@ TEST_P(FilesTest, FallocateRemovesSetIdBitsForOthersThanRoot) {
   fuse_fallocate_in in{};
   in.fh = open("file", O_RDWR);
   in.length = 4096;
-  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE).with(in).from(0, 0)), 0);
+  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE).with(in).from(0, 0, ::getpid())), 0);
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 04777U);
   EXPECT_EQ(error_of(Message(FUSE_FALLOCATE).with(in).from(1000, 1000)), 0);
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 0777U);

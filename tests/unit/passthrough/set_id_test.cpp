@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <sys/wait.h>
 
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <optional>
+#include <string>
 
 #include "tests/unit/passthrough/tree_fixture.hpp"
 
@@ -91,6 +95,32 @@ TEST_F(SetIdTest, RootWithoutTheCapabilityStaysRoot) {
   EXPECT_EQ(killing_credentials(Caller{}, fd.get()), Credentials::without_fsetid());
 }
 
+TEST_F(SetIdTest, RootKeepsTheBitsOnlyIfItHasTheCapability) {
+  const Caller self{.uid = 0, .gid = 0, .pid = ::getpid(), .extra_group = {}};
+  const RealCaller without([] {});
+  const Caller poor{.uid = 0, .gid = 0, .pid = without.caller().pid, .extra_group = {}};
+  const Caller unknown{.uid = 0, .gid = 0, .pid = 0, .extra_group = {}};
+  for (const auto choose : {unflagged_killing_credentials, chown_credentials, touch_credentials}) {
+    const auto with_bits = make_file(02644, 5);
+    EXPECT_EQ(choose(self, with_bits.get()), std::nullopt);
+    EXPECT_EQ(choose(poor, with_bits.get()), Credentials::without_fsetid());
+    EXPECT_EQ(choose(unknown, with_bits.get()), Credentials::without_fsetid());
+    EXPECT_EQ(choose(poor, make_file(0644, 5).get()), std::nullopt);
+    EXPECT_EQ(choose(std::nullopt, with_bits.get()), std::nullopt);
+  }
+}
+
+TEST_F(SetIdTest, CapabilitiesOfAnotherUserNamespaceAreNone) {
+  EXPECT_TRUE(has_fsetid(::getpid()));
+  const RealCaller in_its_own([] { EXPECT_EQ(::unshare(CLONE_NEWUSER), 0); });
+  const std::string status = "/proc/" + std::to_string(in_its_own.caller().pid) + "/status";
+  std::ifstream text(status);
+  std::string all{std::istreambuf_iterator<char>(text), {}};
+  EXPECT_NE(all.find("CapEff:\t"), std::string::npos) << all;
+  EXPECT_EQ(all.find("CapEff:\t0000000000000000"), std::string::npos) << all;
+  EXPECT_FALSE(has_fsetid(in_its_own.caller().pid));
+}
+
 TEST_F(SetIdTest, TheGroupIsLookedUpOnlyWhereItDecides) {
   const RealCaller real;
   const Credentials plain = Credentials::owner(real.caller());
@@ -144,6 +174,11 @@ class SetIdOracle : public SetIdTest {
 
 TEST_F(SetIdOracle, Write) {
   compare(killing_credentials, [](int fd) { return ::pwrite(fd, "x", 1, 0) == 1 ? 0 : -1; });
+}
+
+TEST_F(SetIdOracle, WriteOfWhomTheRequestSaysNothing) {
+  compare(unflagged_killing_credentials,
+          [](int fd) { return ::pwrite(fd, "x", 1, 0) == 1 ? 0 : -1; });
 }
 
 TEST_F(SetIdOracle, Truncate) {
