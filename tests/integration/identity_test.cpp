@@ -1,23 +1,18 @@
 // A file made through the mount belongs to who made it, as natively: several users on one mount of
-// root's, with set-group-ID directories, umasks, default ACLs and set-ID bits.
+// root's, with set-group-ID directories, umasks and default ACLs.
+#include "tests/integration/identity.hpp"
+
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/falloc.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "tests/integration/acl.hpp"
-#include "tests/integration/blackboard.hpp"
 #include "tests/integration/cases.hpp"
 #include "tests/integration/file_tools.hpp"
 #include "tests/integration/mode.hpp"
@@ -26,38 +21,10 @@
 namespace ouro::testing {
 namespace {
 
-struct Identity {
-  const char* name;
-  uid_t uid;
-  gid_t gid;
-  std::vector<gid_t> groups;
-};
-
-const std::vector<Identity> kIdentities = {{"root", 0, 0, {}},
-                                           {"ann", 1001, 1001, {}},
+const std::vector<Identity> kIdentities = {{"root", 0, 0},
+                                           {"ann", 1001, 1001},
                                            {"bob", 1002, 1002, {2000}},
                                            {"cid", 1003, 1003, {2000, 2001}}};
-
-// Lets somebody else write into the transcript.
-void as(const Identity& identity, Transcript& t, const std::function<void(Transcript&)>& act) {
-  const Blackboard blackboard;
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const bool changed = ::setgroups(identity.groups.size(), identity.groups.data()) == 0 &&
-                         ::setresgid(identity.gid, identity.gid, identity.gid) == 0 &&
-                         ::setresuid(identity.uid, identity.uid, identity.uid) == 0;
-    if (!changed) ::_exit(1);
-    Transcript own(t.side());
-    act(own);
-    blackboard.write(own.lines());
-    ::_exit(0);
-  }
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  EXPECT_EQ(status, 0) << identity.name;
-  t.note("now acts", identity.name);
-  t.append(blackboard.lines());
-}
 
 // Every kind of file with every umask, in this directory.
 void make_everything(Transcript& t, const std::string& directory, const Identity& who) {
@@ -143,85 +110,13 @@ void permission(Transcript& t) {
   }
 }
 
-struct Change {
-  const char* name;
-  long (*act)(const char* path);
-};
-
-long write_with(const char* path, int flags, std::size_t bytes) {
-  const int fd = ::open(path, O_WRONLY | flags);
-  void* memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return fd < 0 ? -1 : ::pwrite(fd, memory, bytes, 0);
-}
-
-const Change kChanges[] = {
-    {"write", [](const char* path) { return write_with(path, 0, 1); }},
-    {"append", [](const char* path) { return write_with(path, O_APPEND, 1); }},
-    {"direct", [](const char* path) { return write_with(path, O_DIRECT, 4096); }},
-    {"truncating-open", [](const char* path) -> long { return ::open(path, O_WRONLY | O_TRUNC); }},
-    {"truncate", [](const char* path) -> long { return ::truncate(path, 1); }},
-    {"ftruncate", [](const char* path) -> long { return ::ftruncate(::open(path, O_RDWR), 1); }},
-    {"fallocate",
-     [](const char* path) -> long { return ::fallocate(::open(path, O_RDWR), 0, 0, 8192); }},
-    {"punch",
-     [](const char* path) -> long {
-       return ::fallocate(::open(path, O_RDWR), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 10);
-     }},
-    {"copy",
-     [](const char* path) -> long {
-       return ::copy_file_range(::open("from", O_RDONLY), nullptr, ::open(path, O_RDWR), nullptr, 5,
-                                0);
-     }},
-    {"chown", [](const char* path) -> long { return ::chown(path, 1001, -1U); }},
-    {"chgrp", [](const char* path) -> long { return ::chown(path, -1U, 2000); }},
-    {"setfacl",
-     [](const char* path) -> long {
-       const std::string acl =
-           encode_acl({{AclEntry::kUserObj, 7}, {AclEntry::kGroupObj, 7}, {AclEntry::kOther, 7}});
-       return ::setxattr(path, kAccessAcl, acl.data(), acl.size(), 0);
-     }},
-    {"touch", [](const char* path) -> long { return ::utimensat(AT_FDCWD, path, nullptr, 0); }},
-};
-
-constexpr mode_t kSetIdModes[] = {06777, 02755, 04666, 02767};
-
-std::string changed_file(const Change& change, mode_t mode, const Identity& who) {
-  return std::string(change.name) + "-" + std::to_string(mode) + "-" + who.name;
-}
-
-template <typename Visit>
-void for_each_change(const Identity& who, Visit visit) {
-  for (const Change& change : kChanges) {
-    for (const mode_t mode : kSetIdModes) visit(change, mode, changed_file(change, mode, who));
-  }
-}
-
-// Set-ID bits do not survive a change by someone who could not set them.
-void set_id_bits(Transcript& t) {
-  make_file("from", "0123456789");
-  for (const Identity& who : kIdentities) {
-    for_each_change(who, [&](const Change&, mode_t mode, const std::string& name) {
-      make_file(name, "text");
-      EXPECT_EQ(::chown(name.c_str(), 1001, 2000), 0);
-      EXPECT_EQ(::chmod(name.c_str(), mode), 0);
-    });
-    as(who, t, [&](Transcript& own) {
-      for_each_change(who, [&](const Change& change, mode_t, const std::string& name) {
-        own.call(name, change.act(name.c_str()));
-        own.stat(name);
-      });
-    });
-  }
-}
-
 class IdentityTest : public ::testing::TestWithParam<std::tuple<Mode, const char*>> {};
 
 TEST_P(IdentityTest, EqualsNative) {
   const auto& [mode, option] = GetParam();
   OURO_REQUIRE(has_root());
   Mounted mounted({.options = mode.options(std::string("allow_other,dev,suid") + option)});
-  compare_with_native(
-      mounted, {{"creation", creation}, {"permission", permission}, {"set-id-bits", set_id_bits}});
+  compare_with_native(mounted, {{"creation", creation}, {"permission", permission}});
   for (const auto& complaint : disprove(mode, mounted, mounted.statistics(), Work::kAny)) {
     ADD_FAILURE() << complaint;
   }
