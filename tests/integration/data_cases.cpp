@@ -156,19 +156,10 @@ void append_mode(Transcript& t) {
   t.content("f");
 }
 
-// What chattr does; 0 takes both away.
-void protect(Transcript& t, const char* path, int protection) {
-  const UniqueFd fd(::open(path, O_RDONLY));
-  int flags = 0;
-  t.call("get flags", ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags));
-  flags = (flags & ~(FS_APPEND_FL | FS_IMMUTABLE_FL)) | protection;
-  t.call("set flags", ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags));
-}
-
 void append_only(Transcript& t) {
   const auto block = pattern(4096, 0);
   make_file("f", {block.data(), block.size()});
-  protect(t, "f", FS_APPEND_FL);
+  t.call("set flags", set_protection("f", FS_APPEND_FL));
   {
     t.call("write", UniqueFd(::open("f", O_WRONLY)).get());
     t.call("truncate and append", UniqueFd(::open("f", O_WRONLY | O_APPEND | O_TRUNC)).get());
@@ -194,10 +185,10 @@ void append_only(Transcript& t) {
   }
   t.call("remove", ::unlink("f"));
   t.content("f");
-  protect(t, "f", FS_IMMUTABLE_FL);
+  t.call("set flags", set_protection("f", FS_IMMUTABLE_FL));
   t.call("append to an immutable file", UniqueFd(::open("f", O_WRONLY | O_APPEND)).get());
   t.call("remove", ::unlink("f"));
-  protect(t, "f", 0);
+  t.call("set flags", set_protection("f", 0));
 }
 
 void direct(Transcript& t) {

@@ -1,6 +1,8 @@
 #include "tests/integration/file_tools.hpp"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +52,14 @@ ino_t inode_of(const std::string& path) {
   struct ::stat found {};
   EXPECT_EQ(::lstat(path.c_str(), &found), 0) << path << ": " << std::strerror(errno);
   return found.st_ino;
+}
+
+int set_protection(const std::string& path, int protection) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  int flags = 0;
+  if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) return -1;
+  flags = (flags & ~(FS_APPEND_FL | FS_IMMUTABLE_FL)) | protection;
+  return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags);
 }
 
 std::vector<char> pattern(std::size_t bytes, std::uint64_t position, std::uint64_t seed) {

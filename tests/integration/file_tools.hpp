@@ -18,6 +18,10 @@ void make_file(const std::string& path, const std::string& content = {});
 void append_to(const std::string& path, const std::string& content);
 [[nodiscard]] ino_t inode_of(const std::string& path);
 
+// What chattr does: FS_APPEND_FL and FS_IMMUTABLE_FL as in `protection`; 0 takes both away.
+// Negative, with errno, if it failed.
+[[nodiscard]] int set_protection(const std::string& path, int protection);
+
 // Bytes that differ from position to position and from seed to seed.
 [[nodiscard]] std::vector<char> pattern(std::size_t bytes, std::uint64_t position,
                                         std::uint64_t seed = 1);

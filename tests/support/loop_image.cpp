@@ -15,23 +15,27 @@
 namespace ouro::testing {
 namespace {
 
-std::vector<std::string> mkfs_command(const std::string& type, const std::string& image) {
-  if (type == "ext4") return {"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", image};
-  if (type == "xfs") return {"mkfs.xfs", "-q", "-f", image};
-  return {"mkfs." + type, "-q", "-f", image};
+std::vector<std::string> mkfs_command(const std::string& type, const std::string& image,
+                                      const std::vector<std::string>& options) {
+  std::vector<std::string> command{"mkfs." + type, "-q", type == "ext4" ? "-F" : "-f"};
+  if (type == "ext4") command.insert(command.end(), {"-E", "lazy_itable_init=1"});
+  command.insert(command.end(), options.begin(), options.end());
+  command.push_back(image);
+  return command;
 }
 
 }  // namespace
 
 std::variant<std::unique_ptr<LoopImage>, LoopImage::Missing> LoopImage::create(
-    const std::string& type, std::uintmax_t bytes) {
+    const std::string& type, std::uintmax_t bytes, const std::vector<std::string>& mkfs_options) {
   if (::geteuid() != 0) return Missing{"needs root, to mount a " + type};
   std::unique_ptr<LoopImage> image(new LoopImage);
-  if (auto missing = image->make(type, bytes)) return *std::move(missing);
+  if (auto missing = image->make(type, bytes, mkfs_options)) return *std::move(missing);
   return image;
 }
 
-std::optional<LoopImage::Missing> LoopImage::make(const std::string& type, std::uintmax_t bytes) {
+std::optional<LoopImage::Missing> LoopImage::make(const std::string& type, std::uintmax_t bytes,
+                                                  const std::vector<std::string>& mkfs_options) {
   std::filesystem::create_directory(path());
   if (type == "tmpfs") {
     const std::string size = "size=" + std::to_string(bytes);
@@ -44,7 +48,7 @@ std::optional<LoopImage::Missing> LoopImage::make(const std::string& type, std::
   const std::string image = home_ / "image";
   std::ofstream(image).close();
   std::filesystem::resize_file(image, bytes);
-  const Output made = run_command({.arguments = mkfs_command(type, image)});
+  const Output made = run_command({.arguments = mkfs_command(type, image, mkfs_options)});
   if (made.exit.code == 127) return Missing{"there is no mkfs." + type};
   if (made.exit != kExitOk) return Missing{"mkfs." + type + ": " + made.text};
   // Detached with the unmount: mount(8) sets autoclear on the devices it takes.

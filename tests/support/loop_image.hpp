@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "tests/support/temp_dir.hpp"
 
@@ -22,9 +23,10 @@ class LoopImage {
     std::string reason;
   };
 
-  // `type`: ext4, xfs, btrfs or tmpfs.
+  // `type`: ext4, xfs, btrfs or tmpfs; `mkfs_options`: more of them, but for tmpfs.
   static std::variant<std::unique_ptr<LoopImage>, Missing> create(
-      const std::string& type, std::uintmax_t bytes = kDefaultBytes);
+      const std::string& type, std::uintmax_t bytes = kDefaultBytes,
+      const std::vector<std::string>& mkfs_options = {});
   LoopImage(const LoopImage&) = delete;
   LoopImage& operator=(const LoopImage&) = delete;
   ~LoopImage();
@@ -34,7 +36,8 @@ class LoopImage {
 
  private:
   LoopImage() = default;
-  [[nodiscard]] std::optional<Missing> make(const std::string& type, std::uintmax_t bytes);
+  [[nodiscard]] std::optional<Missing> make(const std::string& type, std::uintmax_t bytes,
+                                            const std::vector<std::string>& mkfs_options);
 
   TempDir home_;
   bool mounted_ = false;
