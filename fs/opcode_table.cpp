@@ -42,6 +42,9 @@ constexpr OpcodeRow kRows[] = {
     {FUSE_READDIR, "READDIR", sizeof(fuse_read_in), kCalls, ops::readdir},
     {FUSE_RELEASEDIR, "RELEASEDIR", sizeof(fuse_release_in), Route::kAtOnce, ops::releasedir},
     {FUSE_FSYNCDIR, "FSYNCDIR", sizeof(fuse_fsync_in), kWaits, ops::fsyncdir},
+    {FUSE_GETLK, "GETLK", sizeof(fuse_lk_in), kCalls, ops::getlk},
+    {FUSE_SETLK, "SETLK", sizeof(fuse_lk_in), kCalls, ops::setlk},
+    {FUSE_SETLKW, "SETLKW", sizeof(fuse_lk_in), kCalls, ops::setlkw},
     {FUSE_ACCESS, "ACCESS", sizeof(fuse_access_in), kCalls, ops::access},
     {FUSE_CREATE, "CREATE", sizeof(fuse_create_in) + 2, kWaits, ops::create, nullptr, ops::undo_create},
     {FUSE_INTERRUPT, "INTERRUPT", sizeof(fuse_interrupt_in), Route::kControl},
@@ -57,8 +60,7 @@ constexpr OpcodeRow kRows[] = {
     {wire::kStatx, "STATX", sizeof(wire::StatxIn), kWaits, ops::statx},
     {wire::kCopyFileRange64, "COPY_FILE_RANGE_64", sizeof(fuse_copy_file_range_in), Route::kPool, ops::copy_file_range_64},
     // Not served, so that the kernel does it itself and never asks again (ENOSYS is remembered):
-    // POLL (regular files are always ready), GETLK, SETLK, SETLKW (locks are kept in the kernel),
-    // BMAP and SYNCFS (never sent to a mount of type fuse).
+    // POLL (regular files are always ready), BMAP and SYNCFS (never sent to a mount of type fuse).
 };
 // clang-format on
 

@@ -22,6 +22,7 @@ struct OperationContext {
   const Connection& connection;
   Closer& closer;
   const Notifier& notifier;
+  passthrough::LockListener& lock_listener;  // of the loop that the request came to
 };
 
 // Bytes of request.payload() that make the reply, or the errno to reply.

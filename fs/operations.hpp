@@ -46,6 +46,11 @@ Reply copy_file_range(OperationContext& context, Request& request);
 Reply copy_file_range_64(OperationContext& context, Request& request);
 Reply ioctl(OperationContext& context, Request& request);
 
+// operations_locks.cpp
+Reply getlk(OperationContext& context, Request& request);
+Reply setlk(OperationContext& context, Request& request);
+Reply setlkw(OperationContext& context, Request& request);
+
 // operations_data.cpp
 loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, Request& request);
 loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, Request& request);

@@ -150,14 +150,21 @@ void undo_create(OperationContext& context, Request& request) {
 Reply flush(OperationContext& context, Request& request) {
   fuse_flush_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  OURO_TRY(context.tree.flush(context.executor, in.fh));
+  const loop::Status flushed = context.tree.flush(context.executor, in.fh);
+  // Natively it is the close() that unlocks, whatever it returns.
+  const auto file = context.tree.file(in.fh);
+  if (file) context.tree.locks().close_owner(**file, in.lock_owner);
+  OURO_TRY(flushed);
   return 0;
 }
 
 Reply release(OperationContext& context, Request& request) {
   fuse_release_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  context.closer.close(context.tree.release(in.fh));
+  using Flock = passthrough::FileLocks::Flock;
+  const bool unlocks = (in.release_flags & FUSE_RELEASE_FLOCK_UNLOCK) != 0;
+  context.closer.close(context.tree.locks().release(context.tree.release(in.fh), in.fh,
+                                                    unlocks ? Flock::kUnlock : Flock::kNone));
   return 0;
 }
 

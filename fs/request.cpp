@@ -10,6 +10,8 @@ bool Request::receive(std::span<const std::byte> message) {
   std::memcpy(&header_, message.data(), sizeof header_);
   error_ = 0;
   reply_bytes_ = 0;
+  left_open_ = false;
+  interrupted_ = false;
   arguments_ = message.subspan(sizeof header_);
   extensions_ = {};
   const std::size_t extension_bytes = std::size_t{header_.total_extlen} * 8;

@@ -47,6 +47,8 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   void succeed(std::size_t payload_bytes);
   void fail(int errno_value);
   [[nodiscard]] int error() const { return error_; }
+  // Somebody else replies, in his own time and maybe already: the slot is given up without.
+  void leave_open() { left_open_ = true; }
   [[nodiscard]] std::span<const std::byte> reply_payload() const {
     return payload_.first(reply_bytes_);
   }
@@ -76,6 +78,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   const std::span<std::byte> payload_;
   int error_ = 0;
   std::size_t reply_bytes_ = 0;
+  bool left_open_ = false;
 
   // The server's bookkeeping.
   passthrough::TransferOp transfer_;
@@ -83,6 +86,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   Server* server_ = nullptr;
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;
+  bool interrupted_ = false;        // while a worker ran it
   Request* next_ = nullptr;         // on a FIFO of the server
   Request* next_active_ = nullptr;  // in the server's list of requests in progress
   Request* previous_active_ = nullptr;

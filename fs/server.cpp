@@ -17,6 +17,9 @@ bool uses_handle(std::uint32_t opcode) {
     case FUSE_FALLOCATE:
     case FUSE_LSEEK:
     case FUSE_IOCTL:
+    case FUSE_GETLK:
+    case FUSE_SETLK:
+    case FUSE_SETLKW:
       return true;
     default:
       return false;
@@ -52,9 +55,10 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       transport_(transport),
       executors_(executors),
       calls_(executors.nested != nullptr ? Route::kPool : Route::kWaits),
+      lock_replies_(tree.locks(), transport),
       operation_{tree, executors.metadata, connection,
                  executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_,
-                 transport},
+                 transport, lock_replies_},
       relay_(relay),
       log_(std::move(log)),
       patience_(context, [this] { pool_deferred(); }),
@@ -66,6 +70,7 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
 void Server::drain() {
   draining_ = true;
   transport_.stop();
+  lock_replies_.abandon();
 }
 
 void Server::on_disconnect(Disconnect reason) {
@@ -270,7 +275,8 @@ void Server::run_in_pool(Request& request) {
   if (adds_inode(request.header().opcode)) operation_.tree.wait_for_room();
   passthrough::InlineExecutor executor(executors_.metadata.identity());
   InlineCloser closer;
-  OperationContext operation{operation_.tree, executor, operation_.connection, closer, transport_};
+  OperationContext operation{operation_.tree, executor,   operation_.connection,
+                             closer,          transport_, lock_replies_};
   const Reply result = request.row_->handle(operation, request);
   result ? request.succeed(*result) : request.fail(result.error().value());
 }
@@ -293,8 +299,16 @@ void Server::reply_error(Request& request, int errno_value) {
 
 void Server::send(Request& request) {
   request.stage_ = Request::Stage::kIdle;
+  if (request.left_open_) return leave_to_wait(request);
   transport_.reply(request);
   pruner_.prune_if_crowded();
+}
+
+void Server::leave_to_wait(Request& request) {
+  ++counters_.lock_waits;
+  // One that came while a worker was about to begin the wait.
+  if (request.interrupted_) (void)lock_replies_.interrupt(request.header().unique);
+  transport_.drop(request);
 }
 
 void Server::on_reply_lost(Request& request) {

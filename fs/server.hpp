@@ -46,6 +46,7 @@ struct ServerCounters {
   std::uint64_t deferred = 0;
   std::uint64_t pooled = 0;
   std::uint64_t parked = 0;
+  std::uint64_t lock_waits = 0;  // requests that were left to wait for a lock
   std::uint64_t interrupts = 0;
   std::uint64_t interrupted = 0;
   std::uint64_t replies_lost = 0;
@@ -59,6 +60,28 @@ class InterruptRelay {
 
  protected:
   ~InterruptRelay() = default;
+};
+
+// Answers the requests that have waited for a lock, from the thread of FileLocks. Their slots were
+// given up before, so that no number of them holds up others.
+class LockReplies final : public passthrough::LockListener {
+ public:
+  LockReplies(passthrough::FileLocks& locks, Transport& transport)
+      : locks_(locks), transport_(transport) {}
+  LockReplies(const LockReplies&) = delete;
+  LockReplies& operator=(const LockReplies&) = delete;
+  ~LockReplies() { abandon(); }
+
+  void lock_wait_ended(std::uint64_t id, int errno_value) override {
+    transport_.send_error(id, errno_value);
+  }
+  // False: no such request waits.
+  bool interrupt(std::uint64_t unique) { return locks_.cancel(unique); }
+  void abandon() { locks_.abandon(*this); }
+
+ private:
+  passthrough::FileLocks& locks_;
+  Transport& transport_;
 };
 
 class Server final : public RequestSink {
@@ -118,6 +141,7 @@ class Server final : public RequestSink {
   void reply(Request& request, const Reply& result);
   void reply_error(Request& request, int errno_value);
   void send(Request& request);
+  void leave_to_wait(Request& request);
 
   // Interrupts (server_interrupts.cpp).
   void interrupt(std::uint64_t unique);
@@ -132,6 +156,7 @@ class Server final : public RequestSink {
   const Executors executors_;
   const Route calls_;  // what Route::kCalls is here
   InlineCloser closer_;
+  LockReplies lock_replies_;  // before the pool, which may begin waits
   OperationContext operation_;
   InterruptRelay& relay_;
   const loop::LogSink log_;

@@ -31,6 +31,11 @@ bool is_being_killed(std::uint32_t pid) {
   return false;
 }
 
+// Natively a wait for a lock ends with any signal that its caller takes.
+bool must_end(const fuse_in_header& header) {
+  return header.opcode == FUSE_SETLKW || is_being_killed(header.pid);
+}
+
 }  // namespace
 
 void Server::interrupt(std::uint64_t unique) {
@@ -63,6 +68,10 @@ bool Server::interrupt_own(std::uint64_t unique) {
     return true;
   }
   if (interrupt_parked(unique)) return true;
+  if (lock_replies_.interrupt(unique)) {
+    ++counters_.interrupted;
+    return true;
+  }
   // Answered already, served by another loop, or not read yet: only in the last case will it
   // come up again here. Unique ids are not reused, so what stays remembered does no harm.
   early_interrupts_[next_early_++ % kEarlyInterrupts] = unique;
@@ -72,7 +81,7 @@ bool Server::interrupt_own(std::uint64_t unique) {
 bool Server::interrupt_parked(std::uint64_t unique) {
   const auto header = parked_.find(unique);
   if (!header) return false;
-  if (!is_being_killed(header->pid)) return true;
+  if (!must_end(*header)) return true;
   ++counters_.interrupted;
   parked_.remove(unique);
   read_on();
@@ -81,7 +90,7 @@ bool Server::interrupt_parked(std::uint64_t unique) {
 }
 
 void Server::interrupt_request(Request& request) {
-  if (!is_being_killed(request.header().pid)) return;
+  if (!must_end(request.header())) return;
   ++counters_.interrupted;
   switch (request.stage_) {
     case Request::Stage::kDeferred:
@@ -93,7 +102,8 @@ void Server::interrupt_request(Request& request) {
       if (executors_.nested != nullptr) executors_.nested->abandon_wait();
       return;
     case Request::Stage::kPooled:
-      // What has begun ends with its system call.
+      // What has begun ends with its system call, or with the wait for a lock that it begins.
+      request.interrupted_ = true;
       if (pool_.cancel(request)) reply_error(request, EINTR);
       return;
     case Request::Stage::kIdle:

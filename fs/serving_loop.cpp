@@ -121,6 +121,7 @@ void ServingLoop::log_statistics() const {
   add("pooled", served.pooled);
   add("parked", served.parked);
   add("pruned", server_.pruned());
+  add("lock_waits", served.lock_waits);
   add("interrupts", served.interrupts);
   add("interrupted", served.interrupted);
   add("replies_lost", served.replies_lost);

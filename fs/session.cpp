@@ -19,7 +19,7 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
       new Session(std::move(channels), tree, identity, options, std::move(log)));
   HandshakeOptions wanted;
   wanted.max_write_bytes = options.max_write_bytes;
-  wanted.extra_flags = options.cache.init_flags;
+  wanted.extra_flags = options.cache.init_flags | options.init_flags;
   OURO_TRY_ASSIGN(session->connection_.negotiated, handshake(session->channels_.front(), wanted));
   OURO_TRY(session->start_loops());
   return session;

@@ -17,6 +17,7 @@ namespace ouro::fs {
 
 struct SessionOptions {
   CachePolicy cache;
+  std::uint64_t init_flags = 0;  // of FUSE_INIT, that options ask for besides the policy's
   std::uint32_t max_write_bytes = 1U << 20;
   Backing backing = Backing::kRing;
   Metadata metadata = Metadata::kInline;

@@ -60,7 +60,8 @@ class Transport : public Notifier {
   // Reads no more requests until resume(). Both may be called again and again.
   virtual void pause() = 0;
   virtual void resume() = 0;
-  // Answers a request that holds no slot with an error.
+  // Answers a request that holds no slot, with an error or with a success (0) that has no payload.
+  // Any thread.
   virtual void send_error(std::uint64_t unique, int errno_value) = 0;
   // Slots that are not in use.
   [[nodiscard]] virtual std::size_t free_slots() const = 0;

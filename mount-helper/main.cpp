@@ -117,9 +117,12 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
 }
 
 std::string serving_line(const Places& places, const fs::Session& session, std::size_t loops) {
+  const fs::Negotiated& negotiated = session.connection().negotiated;
+  const bool remote_locks = (negotiated.flags & FUSE_POSIX_LOCKS) != 0;
   return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) + " " +
-         session.modes() + " loops=" + std::to_string(loops) + " protocol=7." +
-         std::to_string(std::min(session.connection().negotiated.kernel_minor, fs::wire::kMinor));
+         session.modes() + " locks=" + (remote_locks ? "remote" : "local") +
+         " loops=" + std::to_string(loops) + " protocol=7." +
+         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
 }
 
 // Everything from the mount to the unmount.

@@ -87,6 +87,12 @@ Complaint set_metadata(CommandLine& line, const OptionRow& /*row*/, std::string_
   return set_word(line.options.metadata, value, kWords);
 }
 
+Complaint set_locks(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  constexpr std::array<Word<LockMode>, 2> kWords = {
+      {{"local", LockMode::kLocal}, {"remote", LockMode::kRemote}}};
+  return set_word(line.options.locks, value, kWords);
+}
+
 Complaint set_file_handles(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
   constexpr std::array<Word<FileHandles>, 3> kWords = {{{"never", FileHandles::kNever},
                                                         {"prefer", FileHandles::kPrefer},
@@ -218,6 +224,8 @@ constexpr OptionRow kTable[] = {
     {"metadata", 0, "MODE", "inline", "how metadata waits: inline (system calls) or nested (ring)",
      kServing, set_metadata},
     {"max_write", 0, "BYTES", "1M", "largest write request, 4K to 1M", kServing, set_max_write},
+    {"locks", 0, "MODE", "local", "whose file locks are: local to the mount, or remote (SOURCE)",
+     kServing, set_locks},
     {"one_file_system", 0, "", "", "do not show file systems mounted below SOURCE", kServing,
      set_flag<&Options::one_file_system>},
     {"inode_file_handles", 0, "MODE", "prefer",

@@ -20,6 +20,9 @@ enum class BackingMode : std::uint8_t { kRing, kInline };
 // How metadata waits: in the system call, or on the ring in a nested poll.
 enum class MetadataMode : std::uint8_t { kInline, kNested };
 
+// Where locks of files are kept: within the mount, or in the source for everybody.
+enum class LockMode : std::uint8_t { kLocal, kRemote };
+
 // Whether inodes that the kernel caches may be held by file handles instead of descriptors.
 enum class FileHandles : std::uint8_t { kNever, kPrefer, kMandatory };
 
@@ -55,6 +58,7 @@ struct Options {
   BackingMode backing = BackingMode::kRing;
   MetadataMode metadata = MetadataMode::kInline;
   std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
+  LockMode locks = LockMode::kLocal;
   bool one_file_system = false;
   FileHandles inode_file_handles = FileHandles::kPrefer;
   SandboxMode sandbox = kDefaultSandbox;

@@ -49,6 +49,7 @@ fs::CachePolicy cache_policy(const Options& options) {
 fs::SessionOptions session_options(const Options& options) {
   fs::SessionOptions session;
   session.cache = cache_policy(options);
+  if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
   session.max_write_bytes = options.max_write_bytes;
   session.backing =
       options.backing == BackingMode::kRing ? fs::Backing::kRing : fs::Backing::kInline;

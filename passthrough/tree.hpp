@@ -23,6 +23,7 @@
 #include "passthrough/device_map.hpp"
 #include "passthrough/executor.hpp"
 #include "passthrough/file_handle.hpp"
+#include "passthrough/file_locks.hpp"
 #include "passthrough/fuse_devices.hpp"
 #include "passthrough/inode_table.hpp"
 #include "passthrough/mount_fds.hpp"
@@ -134,6 +135,9 @@ class Tree {
                                                  std::span<const std::byte> in,
                                                  std::span<std::byte> out);
 
+  // Locks of open files.
+  [[nodiscard]] FileLocks& locks() { return locks_; }
+
   // --- directories (tree_directories.cpp) ---
   // `flags`: the client's O_* flags, of which O_NOATIME counts.
   [[nodiscard]] Result<DirHandleId> opendir(Executor& executor, NodeId node, int flags = 0);
@@ -233,6 +237,7 @@ class Tree {
   InodeTable inodes_;
   SlotTable<FileHandle> files_;
   SlotTable<DirHandle> directories_;
+  FileLocks locks_;
   OwnMount own_mount_;
 };
 

@@ -53,6 +53,7 @@ TEST(Options, Defaults) {
   EXPECT_EQ(options.backing, BackingMode::kRing);
   EXPECT_EQ(options.metadata, MetadataMode::kInline);
   EXPECT_EQ(options.max_write_bytes, 1U << 20U);
+  EXPECT_EQ(options.locks, LockMode::kLocal);
   EXPECT_FALSE(options.one_file_system);
   EXPECT_FALSE(options.allow_other);
   EXPECT_FALSE(options.default_permissions);
@@ -113,6 +114,8 @@ TEST(Options, OwnOptions) {
   EXPECT_EQ(with({"--cache=metadata"}).cache, CacheMode::kMetadata);
   EXPECT_EQ(with({"--cache=auto"}).cache, CacheMode::kAuto);
   EXPECT_EQ(with({"--cache=always"}).cache, CacheMode::kAlways);
+  EXPECT_EQ(with({"--locks=remote"}).locks, LockMode::kRemote);
+  EXPECT_EQ(with({"--locks=remote", "--locks=local"}).locks, LockMode::kLocal);
   EXPECT_EQ(with({"--log-level=error"}).log_level, loop::LogLevel::kError);
 }
 
@@ -197,6 +200,7 @@ const std::vector<BadLine> kBadLines = {
      "option 'cache': 'maybe' is not never, metadata, auto or always"},
     {{"/s", "/m", "-o", "backing=kernel"}, "option 'backing': 'kernel' is not ring or inline"},
     {{"/s", "/m", "-o", "metadata=ring"}, "option 'metadata': 'ring' is not inline or nested"},
+    {{"/s", "/m", "-o", "locks=none"}, "option 'locks': 'none' is not local or remote"},
     {{"/s", "/m", "-o", "inode_file_handles=always"},
      "option 'inode_file_handles': 'always' is not never, prefer or mandatory"},
     {{"/s", "/m", "-o", "log_level=loud"},

@@ -78,18 +78,21 @@ TEST(SessionOptions, CarryTheModes) {
   EXPECT_EQ(defaults.metadata, fs::Metadata::kInline);
   EXPECT_EQ(defaults.tracing, fs::Tracing::kOff);
   EXPECT_FALSE(defaults.only_user);
+  EXPECT_EQ(defaults.init_flags, 0U);
 
   options.backing = BackingMode::kInline;
   options.metadata = MetadataMode::kNested;
   options.max_write_bytes = 8192;
   options.log_level = loop::LogLevel::kDebug;
   options.allow_root = true;
+  options.locks = LockMode::kRemote;
   const fs::SessionOptions session = session_options(options);
   EXPECT_EQ(session.backing, fs::Backing::kInline);
   EXPECT_EQ(session.metadata, fs::Metadata::kNested);
   EXPECT_EQ(session.max_write_bytes, 8192U);
   EXPECT_EQ(session.tracing, fs::Tracing::kOn);
   EXPECT_EQ(session.only_user, ::getuid());
+  EXPECT_EQ(session.init_flags, std::uint64_t{FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS});
 }
 
 }  // namespace
