@@ -33,8 +33,11 @@ Reply rename_entry(OperationContext& context, Request& request, std::uint64_t ne
   const char* name = reader.name();
   const char* new_name = reader.name();
   if (name == nullptr || new_name == nullptr) return loop::fail(EINVAL);
+  // Without a whiteout nothing is created, and it does not matter who asks.
+  const bool creates = (flags & RENAME_WHITEOUT) != 0;
   return reply_empty(context.tree.rename(context.executor, request.header().nodeid, name,
-                                         new_parent, new_name, flags, request.caller()));
+                                         new_parent, new_name, flags,
+                                         creates ? request.caller() : passthrough::Caller{}));
 }
 
 }  // namespace

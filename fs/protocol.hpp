@@ -21,6 +21,11 @@ inline constexpr std::uint32_t kCopyFileRange64 = 53;  // 7.45
 inline constexpr std::uint64_t kCreateSuppGroup = std::uint64_t{1} << 34;    // 7.38
 inline constexpr std::uint64_t kDirectIoAllowMmap = std::uint64_t{1} << 36;  // 7.39
 inline constexpr std::uint64_t kNoExportSupport = std::uint64_t{1} << 38;    // 7.40
+inline constexpr std::uint64_t kAllowIdmap = std::uint64_t{1} << 40;         // 7.41
+
+// The uid and gid of a request that does not say who asks: all that create nothing, once
+// ALLOW_IDMAP is in force.
+inline constexpr std::uint32_t kInvalidId = ~std::uint32_t{0};
 
 // Notifications, which take the place of an error in the header of what the kernel is sent.
 inline constexpr std::int32_t kNotifyPrune = 9;  // 7.45

@@ -2,6 +2,7 @@
 
 #include "fs/argument_reader.hpp"
 #include "fs/server.hpp"
+#include "passthrough/set_id.hpp"
 
 namespace ouro::fs {
 
@@ -26,6 +27,9 @@ passthrough::Caller Request::caller() const {
                              .gid = header_.gid,
                              .pid = static_cast<pid_t>(header_.pid),
                              .extra_group = {}};
+  // It matters for what is done to set-id bits and shown of trusted attributes. The ids are the
+  // task's own: an idmapped mount may show others, which is told with what creates.
+  if (header_.uid == wire::kInvalidId) caller = passthrough::caller_of(caller.pid);
   std::span<const std::byte> rest = extensions_;
   while (rest.size() >= sizeof(fuse_ext_header)) {
     fuse_ext_header extension;

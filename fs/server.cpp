@@ -56,9 +56,10 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       executors_(executors),
       calls_(executors.nested != nullptr ? Route::kPool : Route::kWaits),
       lock_replies_(tree.locks(), transport),
-      operation_{tree, executors.metadata, connection,
-                 executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_,
-                 transport, lock_replies_},
+      operation_{
+          tree,       executors.metadata,
+          connection, executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_,
+          transport,  lock_replies_},
       relay_(relay),
       log_(std::move(log)),
       patience_(context, [this] { pool_deferred(); }),

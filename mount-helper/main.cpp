@@ -156,6 +156,10 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   auto session =
       fs::Session::create(channels, **tree, *identity, session_options(options), log.sink());
   if (!session) return tl::unexpected(session_failure(session.error().value()));
+  const std::uint64_t flags = (*session)->connection().negotiated.flags;
+  if (options.idmap && (flags & fs::wire::kAllowIdmap) == 0) {
+    log.write(loop::LogLevel::kWarning, "this kernel has no idmapped mounts of FUSE");
+  }
   auto shutdown = or_give_up(
       Shutdown::create(**session, **mount_point,
                        options.foreground ? Hangup::kEndsMount : Hangup::kIsIgnored, log),

@@ -237,6 +237,8 @@ constexpr OptionRow kTable[] = {
      set_flag<&Options::allow_other>},
     {"allow_root", 0, "", "", "let root in, too; forces default_permissions", kMount,
      set_flag<&Options::allow_root>},
+    {"idmap", 0, "", "", "allow idmapped mounts of it (root only)", kMount,
+     set_flag<&Options::idmap>},
     {"default_permissions", 0, "", "", "let the kernel check permissions", kMount,
      set_flag<&Options::default_permissions>},
     {"auto_unmount", 0, "", "", "unmount even if ourofs is killed", kMount,

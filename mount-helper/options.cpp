@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
@@ -122,7 +123,13 @@ Outcome<CommandLine> Parser::finish() {
   if (options.allow_other && options.allow_root) {
     return usage("options 'allow_other' and 'allow_root' exclude each other");
   }
-  if (options.allow_other || options.allow_root) options.default_permissions = true;
+  if (options.idmap && options.allow_root) {
+    return usage("options 'idmap' and 'allow_root' exclude each other");
+  }
+  if (options.idmap && ::geteuid() != 0) return usage("option 'idmap' is for root only");
+  if (options.allow_other || options.allow_root || options.idmap) {
+    options.default_permissions = true;
+  }
   if (options.writeback && options.cache == CacheMode::kNever) {
     return usage("options 'writeback' and 'cache=never' exclude each other");
   }

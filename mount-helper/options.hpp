@@ -63,10 +63,11 @@ struct Options {
   FileHandles inode_file_handles = FileHandles::kPrefer;
   SandboxMode sandbox = kDefaultSandbox;
 
+  bool idmap = false;  // root only
   bool allow_other = false;
   // The kernel lets everyone in; the session must turn away all but root and the mounting user.
   bool allow_root = false;
-  bool default_permissions = false;  // forced by allow_other and allow_root
+  bool default_permissions = false;  // forced by the three above
 
   bool auto_unmount = false;
 

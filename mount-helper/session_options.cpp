@@ -50,6 +50,7 @@ fs::SessionOptions session_options(const Options& options) {
   fs::SessionOptions session;
   session.cache = cache_policy(options);
   if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
+  if (options.idmap) session.init_flags |= fs::wire::kAllowIdmap;
   session.max_write_bytes = options.max_write_bytes;
   session.backing =
       options.backing == BackingMode::kRing ? fs::Backing::kRing : fs::Backing::kInline;

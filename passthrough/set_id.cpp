@@ -2,14 +2,16 @@
 
 #include <linux/capability.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <system_error>
+#include <vector>
 
 namespace ouro::passthrough {
 namespace {
@@ -21,13 +23,24 @@ std::optional<gid_t> deciding_group(int fd) {
   return stat.st_gid;
 }
 
-// What follows `key` in /proc/PID/status; nothing if that cannot be read.
+std::string content_of(pid_t pid, const char* file) {
+  std::ifstream stream("/proc/" + std::to_string(pid) + "/" + file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// What follows `key` in /proc/PID/status; nothing of a task that is gone, or not in our pid
+// namespace.
 std::string status_of(pid_t pid, std::string_view key) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with(key)) return line.substr(key.size());
   }
   return {};
+}
+
+std::vector<std::uint32_t> status_numbers(pid_t pid, std::string_view key) {
+  std::istringstream text(status_of(pid, key));
+  return {std::istream_iterator<std::uint32_t>(text), {}};
 }
 
 // For root, of whom it is not known whether he may keep the set-id bits of the file behind `fd`.
@@ -41,18 +54,27 @@ std::optional<Credentials> root_credentials(const Caller& root, int fd) {
 }  // namespace
 
 bool is_member(pid_t pid, gid_t group) {
-  std::istringstream groups(status_of(pid, "Groups:"));
-  for (gid_t one = 0; groups >> one;) {
-    if (one == group) return true;
-  }
-  return false;
+  const auto groups = status_numbers(pid, "Groups:");
+  return std::ranges::find(groups, group) != groups.end();
+}
+
+Caller caller_of(pid_t pid) {
+  constexpr std::uint32_t kNobody = 65534;
+  // Real, effective, saved, and that of the file system.
+  const auto uids = status_numbers(pid, "Uid:");
+  const auto gids = status_numbers(pid, "Gid:");
+  const bool known = uids.size() == 4 && gids.size() == 4;
+  return {.uid = known ? uids[3] : kNobody,
+          .gid = known ? gids[3] : kNobody,
+          .pid = pid,
+          .extra_group = {}};
 }
 
 bool has_fsetid(pid_t pid) {
-  // In a user namespace of its own a task has capabilities which are none in ours.
-  const std::string space = "/proc/" + std::to_string(pid) + "/ns/user";
-  std::error_code error;
-  if (!std::filesystem::equivalent(space, "/proc/self/ns/user", error)) return false;
+  // In a user namespace of its own a task has capabilities which are none in ours. Its map of ids
+  // tells; /proc/PID/ns shows itself only to who has every capability of that task.
+  const std::string map = content_of(pid, "uid_map");
+  if (map.empty() || map != content_of(::getpid(), "uid_map")) return false;
   std::uint64_t effective = 0;
   std::istringstream(status_of(pid, "CapEff:")) >> std::hex >> effective;
   return (effective >> CAP_FSETID & 1U) != 0;

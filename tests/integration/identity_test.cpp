@@ -129,10 +129,14 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1}, ",writeback"),
+        // Few requests say who asks then.
+        std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2}, ",idmap"),
+        std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1}, ",idmap"),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 2}, ",cache=never")),
     [](const auto& instance) {
       const std::string option = std::get<1>(instance.param);
       return std::get<0>(instance.param).name() + (option.empty()           ? ""
+                                                   : option == ",idmap"     ? "Idmap"
                                                    : option == ",writeback" ? "WriteBack"
                                                                             : "CacheNever");
     });

@@ -1,5 +1,7 @@
 #include "fs/request.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -30,6 +32,21 @@ TEST(Request, HeaderAndArguments) {
   EXPECT_EQ(caller.gid, 2U);
   EXPECT_EQ(caller.pid, 3);
   EXPECT_FALSE(caller.extra_group);
+}
+
+TEST(Request, WhoAsksIsLookedUpWhereItIsNotSaid) {
+  TestRequest request;
+  const pid_t us = ::getpid();
+  ASSERT_TRUE(request.receive(Message(FUSE_WRITE).from(wire::kInvalidId, wire::kInvalidId, us)));
+  EXPECT_EQ(request.caller().uid, ::geteuid());
+  EXPECT_EQ(request.caller().gid, ::getegid());
+  EXPECT_EQ(request.caller().pid, us);
+  for (const pid_t unknown : {pid_t{0}, pid_t{0x7fffffff}}) {
+    ASSERT_TRUE(
+        request.receive(Message(FUSE_WRITE).from(wire::kInvalidId, wire::kInvalidId, unknown)));
+    EXPECT_EQ(request.caller().uid, 65534U) << "nobody, whatever that clears";
+    EXPECT_EQ(request.caller().gid, 65534U);
+  }
 }
 
 TEST(Request, AMessageWithoutArguments) {

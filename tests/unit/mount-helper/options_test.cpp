@@ -1,6 +1,7 @@
 #include "mount-helper/options.hpp"
 
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -139,6 +140,18 @@ TEST(Options, LettingOthersInForcesPermissionChecks) {
   EXPECT_FALSE(with({"-o", "ro"}).default_permissions);
 }
 
+TEST(Options, IdmapIsForRootAndForcesPermissionChecks) {
+  EXPECT_FALSE(with({}).idmap);
+  const auto line = parse({"-o", "idmap", "/s", "/m"});
+  ASSERT_EQ(line.has_value(), ::geteuid() == 0);
+  if (line) {
+    EXPECT_TRUE(line->options.idmap);
+    EXPECT_TRUE(line->options.default_permissions);
+  } else {
+    EXPECT_EQ(line.error().message, "option 'idmap' is for root only");
+  }
+}
+
 TEST(Options, SourceMayBeAnOption) {
   const Options options = accepted({"-o", "ro,source=/a\\,b", "/m"});
   EXPECT_EQ(options.source, "/a,b");
@@ -228,6 +241,7 @@ const std::vector<BadLine> kBadLines = {
      "options 'writeback' and 'cache=never' exclude each other"},
     {{"/s", "/m", "-o", "direct_io,writeback"},
      "options 'writeback' and 'direct_io' exclude each other"},
+    {{"/s", "/m", "-o", "idmap,allow_root"}, "options 'idmap' and 'allow_root' exclude each other"},
     {{"/s", "/m", "-o", "allow_root,allow_other"},
      "options 'allow_other' and 'allow_root' exclude each other"}};
 

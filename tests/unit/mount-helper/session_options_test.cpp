@@ -86,13 +86,14 @@ TEST(SessionOptions, CarryTheModes) {
   options.log_level = loop::LogLevel::kDebug;
   options.allow_root = true;
   options.locks = LockMode::kRemote;
+  options.idmap = true;
   const fs::SessionOptions session = session_options(options);
   EXPECT_EQ(session.backing, fs::Backing::kInline);
   EXPECT_EQ(session.metadata, fs::Metadata::kNested);
   EXPECT_EQ(session.max_write_bytes, 8192U);
   EXPECT_EQ(session.tracing, fs::Tracing::kOn);
   EXPECT_EQ(session.only_user, ::getuid());
-  EXPECT_EQ(session.init_flags, std::uint64_t{FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS});
+  EXPECT_EQ(session.init_flags, FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | fs::wire::kAllowIdmap);
 }
 
 }  // namespace

@@ -134,6 +134,16 @@ TEST_F(SetIdTest, TheGroupIsLookedUpOnlyWhereItDecides) {
   EXPECT_EQ(killing_credentials(real.caller(), make_file(02644, 77).get()), plain);
 }
 
+TEST(CallerOf, IsWhoTheTaskIs) {
+  const Caller us = caller_of(::getpid());
+  EXPECT_EQ(us.uid, ::geteuid());
+  EXPECT_EQ(us.gid, ::getegid());
+  for (const pid_t unknown : {pid_t{0}, pid_t{0x7fffffff}}) {
+    EXPECT_EQ(caller_of(unknown).uid, 65534U);
+    EXPECT_EQ(caller_of(unknown).gid, 65534U);
+  }
+}
+
 TEST_F(SetIdTest, WhoCannotBeAskedIsNoMember) {
   Caller gone;
   {
