@@ -8,6 +8,7 @@
 #include "fs/argument_reader.hpp"
 #include "fs/creator.hpp"
 #include "fs/encode.hpp"
+#include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
 namespace ouro::fs::operations {
@@ -60,13 +61,13 @@ bool is_for_anybody(const OperationContext& context, std::uint32_t command) {
   return sets(command) && context.connection.negotiated.kernel_minor < kFirstMinorThatChecksIoctls;
 }
 
-// KERNEL(6.18): of a file whose flags it has let us set the client keeps the attributes that it
-// has, the ctime among them. To drop them it waits for nothing but the end of an inode that is
-// going, and this one is open.
-void drop_attributes(const OperationContext& context, std::uint64_t node) {
-  const fuse_notify_inval_inode_out out{node, -1, 0};  // off < 0: attributes alone
-  static_cast<void>(
-      context.notifier.notify(FUSE_NOTIFY_INVAL_INODE, std::as_bytes(std::span(&out, 1))));
+// KERNEL(6.18): after a change of a file's content the client asks anew for size and times, but not
+// for the mode, which may have lost set-id bits.
+bool may_change_mode(const OperationContext& context, passthrough::FileHandleId handle,
+                     const passthrough::SetIdKiller& killer) {
+  if (!killer) return false;
+  const auto file = context.tree.file(handle);
+  return file && passthrough::has_set_id_bits((*file)->buffered_fd());
 }
 
 struct CreateOut {
@@ -90,11 +91,15 @@ Reply copy(OperationContext& context, Request& request) {
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
   // No more than the 32-bit reply of the older opcode can tell.
   constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int32_t>::max() & ~0xfffLL;
-  return context.tree.copy_file_range(
+  const auto killer = unflagged_killer(context, request);
+  const bool changes_mode = may_change_mode(context, in.fh_out, killer);
+  const auto copied = context.tree.copy_file_range(
       context.executor, in.fh_in, static_cast<std::int64_t>(in.off_in), in.fh_out,
       static_cast<std::int64_t>(in.off_out),
       static_cast<std::size_t>(std::min<std::uint64_t>(in.len, kMostBytes)),
-      static_cast<unsigned>(in.flags), unflagged_killer(context, request));
+      static_cast<unsigned>(in.flags), killer);
+  if (changes_mode) drop_attributes(context.notifier, in.nodeid_out);
+  return copied;
 }
 
 }  // namespace
@@ -102,9 +107,11 @@ Reply copy(OperationContext& context, Request& request) {
 Reply open(OperationContext& context, Request& request) {
   fuse_open_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  OURO_TRY_ASSIGN(const auto handle, context.tree.open(context.executor, request.header().nodeid,
-                                                       static_cast<int>(in.flags),
-                                                       flagged_killer(in.open_flags, request)));
+  const std::uint64_t node = request.header().nodeid;
+  const auto killer = flagged_killer(in.open_flags, request);
+  OURO_TRY_ASSIGN(const auto handle,
+                  context.tree.open(context.executor, node, static_cast<int>(in.flags), killer));
+  if (killer) drop_attributes(context.notifier, node);
   auto& out = request.reply_struct<fuse_open_out>();
   out.fh = handle;
   out.open_flags = open_flags(context, in.flags, handle);
@@ -171,9 +178,13 @@ Reply release(OperationContext& context, Request& request) {
 Reply fallocate(OperationContext& context, Request& request) {
   fuse_fallocate_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
-  OURO_TRY(context.tree.fallocate(
-      context.executor, in.fh, static_cast<int>(in.mode), static_cast<std::int64_t>(in.offset),
-      static_cast<std::int64_t>(in.length), unflagged_killer(context, request)));
+  const auto killer = unflagged_killer(context, request);
+  const bool changes_mode = may_change_mode(context, in.fh, killer);
+  const auto done = context.tree.fallocate(context.executor, in.fh, static_cast<int>(in.mode),
+                                           static_cast<std::int64_t>(in.offset),
+                                           static_cast<std::int64_t>(in.length), killer);
+  if (changes_mode) drop_attributes(context.notifier, request.header().nodeid);
+  OURO_TRY(done);
   return 0;
 }
 
@@ -223,7 +234,8 @@ Reply ioctl(OperationContext& context, Request& request) {
   OURO_TRY_ASSIGN(const std::size_t out_bytes,
                   passthrough::Tree::ioctl(context.executor, fd, in.cmd,
                                            std::span(argument).first(in.in_size), out_space));
-  if (sets(in.cmd)) drop_attributes(context, request.header().nodeid);
+  // KERNEL(6.18): the client keeps the ctime that it has.
+  if (sets(in.cmd)) drop_attributes(context.notifier, request.header().nodeid);
   static_cast<void>(request.reply_struct<fuse_ioctl_out>());
   return sizeof(fuse_ioctl_out) + out_bytes;
 }

@@ -56,6 +56,9 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   [[nodiscard]] passthrough::TransferOp& transfer() { return transfer_; }
   // Whose identity transfer() runs under, for as long as it runs.
   [[nodiscard]] std::optional<passthrough::Credentials>& credentials() { return credentials_; }
+  // Whether a WRITE clears set-id bits of its file.
+  [[nodiscard]] bool changes_mode() const { return changes_mode_; }
+  void set_changes_mode(bool changes) { changes_mode_ = changes; }
 
  protected:
   explicit Request(std::span<std::byte> payload) : payload_(payload), transfer_(*this) {}
@@ -83,6 +86,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   // The server's bookkeeping.
   passthrough::TransferOp transfer_;
   std::optional<passthrough::Credentials> credentials_;
+  bool changes_mode_ = false;
   Server* server_ = nullptr;
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
 namespace ouro::fs {
@@ -221,6 +222,8 @@ void Server::finish_transfer(Request& request, loop::KernelResult result) {
     case FUSE_READ:
       return reply(request, static_cast<std::size_t>(result));
     case FUSE_WRITE:
+      // KERNEL(6.18): the client asks anew for size and times, but not for the mode.
+      if (request.changes_mode()) drop_attributes(transport_, request.header().nodeid);
       request.reply_struct<fuse_write_out>().size = static_cast<std::uint32_t>(result);
       return reply(request, sizeof(fuse_write_out));
     default:

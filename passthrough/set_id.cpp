@@ -45,9 +45,7 @@ std::vector<std::uint32_t> status_numbers(pid_t pid, std::string_view key) {
 
 // For root, of whom it is not known whether he may keep the set-id bits of the file behind `fd`.
 std::optional<Credentials> root_credentials(const Caller& root, int fd) {
-  struct ::stat stat {};
-  const bool has_bits = ::fstat(fd, &stat) == 0 && (stat.st_mode & (S_ISUID | S_ISGID)) != 0;
-  if (!has_bits || has_fsetid(root.pid)) return std::nullopt;
+  if (!has_set_id_bits(fd) || has_fsetid(root.pid)) return std::nullopt;
   return Credentials::without_fsetid(root.gid);
 }
 
@@ -68,6 +66,11 @@ Caller caller_of(pid_t pid) {
           .gid = known ? gids[3] : kNobody,
           .pid = pid,
           .extra_group = {}};
+}
+
+bool has_set_id_bits(int fd) {
+  struct ::stat stat {};
+  return ::fstat(fd, &stat) == 0 && (stat.st_mode & (S_ISUID | S_ISGID)) != 0;
 }
 
 bool has_fsetid(pid_t pid) {

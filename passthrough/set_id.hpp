@@ -17,6 +17,8 @@ namespace ouro::passthrough {
 // gone, or not in our pid namespace.
 [[nodiscard]] Caller caller_of(pid_t pid);
 
+[[nodiscard]] bool has_set_id_bits(int fd);
+
 // A caller without CAP_FSETID who changes a file's content; empty: one who has it.
 using SetIdKiller = std::optional<Caller>;
 

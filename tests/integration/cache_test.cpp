@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -205,6 +207,51 @@ TEST(CacheAlways, ShowsTheTimeOfAChangeOfFlags) {
   for (const char* name : {"f", "d"}) {
     EXPECT_TRUE(moves(mounted.native() / name)) << name;
     in_child(Who::kRoot, [&] { EXPECT_TRUE(moves(mounted.path() / name)) << name; });
+  }
+}
+
+// Asks for the mode alone, which the client may have.
+mode_t mode_of(const std::filesystem::path& path) {
+  struct ::statx stat {};
+  EXPECT_EQ(::statx(AT_FDCWD, path.c_str(), 0, STATX_MODE, &stat), 0) << path;
+  return stat.stx_mode & 07777U;
+}
+
+TEST(CacheAlways, ShowsLostSetIdBitsAtOnce) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = {"-o", "cache=always,allow_other"}});
+  alignas(4096) static const std::array<char, 4096> block{};
+  const auto write_with = [](int flags) {
+    return [flags](const std::filesystem::path& path) {
+      const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags));
+      EXPECT_EQ(::write(fd.get(), block.data(), block.size()), 4096) << flags;
+    };
+  };
+  const std::vector<std::pair<const char*, std::function<void(const std::filesystem::path&)>>>
+      changes = {{"write", write_with(0)},
+                 {"direct", write_with(O_DIRECT)},
+                 {"fallocate",
+                  [](const auto& path) {
+                    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+                    EXPECT_EQ(::fallocate(fd.get(), 0, 0, 8192), 0);
+                  }},
+                 {"truncate",
+                  [](const auto& path) { UniqueFd(::open(path.c_str(), O_WRONLY | O_TRUNC)); }},
+                 {"copy", [](const auto& path) {
+                    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+                    off64_t to = 4096;
+                    off64_t from = 0;
+                    EXPECT_GT(::copy_file_range(fd.get(), &from, fd.get(), &to, 4, 0), 0);
+                  }}};
+  for (const auto& [name, change] : changes) {
+    make_file(mounted.source() / name, "text");
+    ASSERT_EQ(::chmod((mounted.source() / name).c_str(), 06777), 0);
+    const auto seen = mounted.path() / name;
+    in_child(Who::kPlainUser, [&, &change = change, name = name] {
+      EXPECT_EQ(mode_of(seen), 06777U) << name;
+      change(seen);
+      EXPECT_EQ(mode_of(seen), 0777U) << name;
+    });
   }
 }
 
