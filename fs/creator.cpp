@@ -1,7 +1,7 @@
 #include "fs/creator.hpp"
 
 #include "fs/protocol.hpp"
-#include "passthrough/set_id.hpp"
+#include "passthrough/task_status.hpp"
 
 namespace ouro::fs {
 

@@ -2,7 +2,7 @@
 
 #include "fs/argument_reader.hpp"
 #include "fs/server.hpp"
-#include "passthrough/set_id.hpp"
+#include "passthrough/task_status.hpp"
 
 namespace ouro::fs {
 

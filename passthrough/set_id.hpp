@@ -8,15 +8,6 @@
 
 namespace ouro::passthrough {
 
-// Whether `group` is among the supplementary groups of the task `pid`; no if that cannot be read.
-[[nodiscard]] bool is_member(pid_t pid, gid_t group);
-
-// Whether the task `pid` has CAP_FSETID where the daemon has it; no if that cannot be read.
-[[nodiscard]] bool has_fsetid(pid_t pid);
-// Whose file system identity that task has, where a request does not say; nobody's if the task is
-// gone, or not in our pid namespace.
-[[nodiscard]] Caller caller_of(pid_t pid);
-
 [[nodiscard]] bool has_set_id_bits(int fd);
 
 // A caller without CAP_FSETID who changes a file's content; empty: one who has it.

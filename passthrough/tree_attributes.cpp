@@ -1,5 +1,6 @@
 // Operations on attributes, access rights and extended attributes.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <string_view>
 
 #include "passthrough/syscalls.hpp"
+#include "passthrough/task_status.hpp"
 #include "passthrough/tree.hpp"
 
 namespace ouro::passthrough {
@@ -67,14 +69,43 @@ Status set_times(Executor& executor, const PinnedInode& inode, const AttributeCh
   }));
 }
 
-// Copies the names in `list` (each ends with NUL) that others than root may see to `out`.
-Result<std::size_t> copy_untrusted(std::span<const std::byte> list, std::span<std::byte> out) {
+// The next of the names in `list`, each of which ends with NUL.
+std::string_view first_name(std::span<const std::byte> list) {
+  return reinterpret_cast<const char*>(list.data());
+}
+
+bool is_trusted(std::string_view name) {
+  return name.starts_with("trusted.");
+}
+
+bool has_trusted(std::span<const std::byte> list) {
+  while (!list.empty()) {
+    const std::string_view name = first_name(list);
+    if (is_trusted(name)) return true;
+    list = list.subspan(name.size() + 1);
+  }
+  return false;
+}
+
+enum class Trusted : std::uint8_t { kShown, kHidden };
+
+// Whether the caller sees the trusted names in `list`, for which CAP_SYS_ADMIN is needed. That of
+// root is looked up in /proc, but only if there are any; that others do not have it is assumed.
+Trusted trusted_for(const Caller& caller, std::span<const std::byte> list) {
+  if (!has_trusted(list)) return Trusted::kShown;
+  const bool sees = caller.uid == 0 && has_capability(caller.pid, CAP_SYS_ADMIN);
+  return sees ? Trusted::kShown : Trusted::kHidden;
+}
+
+// Copies the names to `out`, or only counts their bytes if that is empty.
+Result<std::size_t> copy_names(std::span<const std::byte> list, Trusted trusted,
+                               std::span<std::byte> out) {
   std::size_t bytes = 0;
   while (!list.empty()) {
-    const std::string_view name(reinterpret_cast<const char*>(list.data()));
+    const std::string_view name = first_name(list);
     const auto entry = list.first(name.size() + 1);
     list = list.subspan(entry.size());
-    if (name.starts_with("trusted.")) continue;
+    if (trusted == Trusted::kHidden && is_trusted(name)) continue;
     if (!out.empty()) {
       if (entry.size() > out.size() - bytes) return fail(ERANGE);
       std::ranges::copy(entry, out.begin() + static_cast<std::ptrdiff_t>(bytes));
@@ -163,17 +194,21 @@ Result<std::size_t> Tree::listxattr(Executor& executor, NodeId node, const Calle
                                     std::span<std::byte> out) {
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   const int fd = inode.fd();
-  if (caller.uid == 0) return to_size(sys::listxattr(executor, fd, out));
-
   std::array<std::byte, kUsualListBytes> usual;
+  const auto copy = [&](std::span<const std::byte> list) {
+    return copy_names(list, trusted_for(caller, list), out);
+  };
   const loop::KernelResult bytes = sys::listxattr(executor, fd, usual);
-  if (bytes >= 0)
-    return copy_untrusted(std::span(usual).first(static_cast<std::size_t>(bytes)), out);
+  if (bytes >= 0) return copy(std::span(usual).first(static_cast<std::size_t>(bytes)));
   if (bytes != -ERANGE) return to_size(bytes);
   const auto longest = std::make_unique_for_overwrite<std::byte[]>(XATTR_LIST_MAX);
-  OURO_TRY_ASSIGN(const std::size_t all_bytes,
-                  to_size(sys::listxattr(executor, fd, {longest.get(), XATTR_LIST_MAX})));
-  return copy_untrusted({longest.get(), all_bytes}, out);
+  const auto all = to_size(sys::listxattr(executor, fd, {longest.get(), XATTR_LIST_MAX}));
+  if (all) return copy({longest.get(), *all});
+  // KERNEL: nobody can read a longer list, only ask for its size. The client makes E2BIG of ERANGE
+  // where the caller's buffer is the longest.
+  if (all.error() != loop::Errno(E2BIG)) return all;
+  if (out.empty()) return to_size(sys::listxattr(executor, fd, {}));
+  return fail(ERANGE);
 }
 
 Status Tree::setxattr(Executor& executor, NodeId node, const char* name,

@@ -266,7 +266,7 @@ class XattrTest : public AttributesTest {
   }
   [[nodiscard]] Answer list(std::uint32_t bytes, uid_t uid = 0) {
     const auto message = Message(FUSE_LISTXATTR, node_).with(fuse_getxattr_in{bytes, 0});
-    return call(Message(message).from(uid, uid));
+    return call(Message(message).from(uid, uid, ::getpid()));
   }
   [[nodiscard]] int put(std::string_view name, std::string_view value, std::uint32_t flags = 0) {
     fuse_setxattr_in in{};

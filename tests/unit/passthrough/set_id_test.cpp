@@ -1,67 +1,20 @@
 #include "passthrough/set_id.hpp"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <sched.h>
-#include <sys/wait.h>
 
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <optional>
 #include <string>
 
+#include "tests/unit/passthrough/real_caller.hpp"
 #include "tests/unit/passthrough/tree_fixture.hpp"
 
 namespace ouro::passthrough {
 namespace {
 
-constexpr uid_t kUid = 1001;
-constexpr gid_t kGid = 1002;
-constexpr gid_t kMemberOf = 1234;
-
-// A process that is really that caller, with a supplementary group; it ends with the object.
-class RealCaller {
- public:
-  // Runs `work` as the caller, in a process of its own, and then stays until the end.
-  explicit RealCaller(const std::function<void()>& work = [] {}) {
-    int ready[2];
-    EXPECT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-    int leave[2];
-    EXPECT_EQ(::pipe2(leave, O_CLOEXEC), 0);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::close(leave[1]);
-      char byte = 0;
-      const bool is_caller = ::setgroups(1, &kMemberOf) == 0 &&
-                             ::setresgid(kGid, kGid, kGid) == 0 &&
-                             ::setresuid(kUid, kUid, kUid) == 0;
-      if (is_caller) work();
-      if (is_caller && ::write(ready[1], &byte, 1) == 1) (void)!::read(leave[0], &byte, 1);
-      ::_exit(0);
-    }
-    leave_.reset(leave[1]);
-    ::close(leave[0]);
-    ::close(ready[1]);
-    char byte = 0;
-    EXPECT_EQ(::read(ready[0], &byte, 1), 1) << "the caller could not be made";
-    ::close(ready[0]);
-  }
-  RealCaller(const RealCaller&) = delete;
-  RealCaller& operator=(const RealCaller&) = delete;
-  ~RealCaller() {
-    leave_.reset();
-    EXPECT_EQ(::waitpid(pid_, nullptr, 0), pid_);
-  }
-
-  [[nodiscard]] Caller caller() const {
-    return {.uid = kUid, .gid = kGid, .pid = pid_, .extra_group = {}};
-  }
-
- private:
-  loop::UniqueFd leave_;
-  pid_t pid_ = -1;
-};
+constexpr uid_t kUid = RealCaller::kUid;
+constexpr gid_t kGid = RealCaller::kGid;
+constexpr gid_t kMemberOf = RealCaller::kMemberOf;
 
 class SetIdTest : public ::testing::Test {
  protected:
@@ -110,17 +63,6 @@ TEST_F(SetIdTest, RootKeepsTheBitsOnlyIfItHasTheCapability) {
   }
 }
 
-TEST_F(SetIdTest, CapabilitiesOfAnotherUserNamespaceAreNone) {
-  EXPECT_TRUE(has_fsetid(::getpid()));
-  const RealCaller in_its_own([] { EXPECT_EQ(::unshare(CLONE_NEWUSER), 0); });
-  const std::string status = "/proc/" + std::to_string(in_its_own.caller().pid) + "/status";
-  std::ifstream text(status);
-  std::string all{std::istreambuf_iterator<char>(text), {}};
-  EXPECT_NE(all.find("CapEff:\t"), std::string::npos) << all;
-  EXPECT_EQ(all.find("CapEff:\t0000000000000000"), std::string::npos) << all;
-  EXPECT_FALSE(has_fsetid(in_its_own.caller().pid));
-}
-
 TEST_F(SetIdTest, TheGroupIsLookedUpOnlyWhereItDecides) {
   const RealCaller real;
   const Credentials plain = Credentials::owner(real.caller());
@@ -132,16 +74,6 @@ TEST_F(SetIdTest, TheGroupIsLookedUpOnlyWhereItDecides) {
   EXPECT_EQ(killing_credentials(real.caller(), make_file(0644, kMemberOf).get()), plain);
   EXPECT_EQ(killing_credentials(real.caller(), make_file(02644, kGid).get()), plain);
   EXPECT_EQ(killing_credentials(real.caller(), make_file(02644, 77).get()), plain);
-}
-
-TEST(CallerOf, IsWhoTheTaskIs) {
-  const Caller us = caller_of(::getpid());
-  EXPECT_EQ(us.uid, ::geteuid());
-  EXPECT_EQ(us.gid, ::getegid());
-  for (const pid_t unknown : {pid_t{0}, pid_t{0x7fffffff}}) {
-    EXPECT_EQ(caller_of(unknown).uid, 65534U);
-    EXPECT_EQ(caller_of(unknown).gid, 65534U);
-  }
 }
 
 TEST_F(SetIdTest, WhoCannotBeAskedIsNoMember) {

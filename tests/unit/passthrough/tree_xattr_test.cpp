@@ -1,9 +1,11 @@
 // Extended attributes: values, lists without what is for root only, and what an ACL does to a mode.
+#include <linux/limits.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
 
 #include "tests/unit/passthrough/acl_value.hpp"
+#include "tests/unit/passthrough/real_caller.hpp"
 #include "tests/unit/passthrough/tree_fixture.hpp"
 
 namespace ouro::passthrough {
@@ -21,7 +23,8 @@ class TreeXattrTest : public TreeTest {
     return out;
   }
   static Caller caller(uid_t uid, gid_t gid = 1001) {
-    return {.uid = uid, .gid = gid, .extra_group = {}};
+    // Root's capabilities are looked up.
+    return {.uid = uid, .gid = gid, .pid = uid == 0 ? ::getpid() : 0, .extra_group = {}};
   }
 };
 OURO_BOTH_EXECUTORS(TreeXattrTest);
@@ -89,6 +92,18 @@ TEST_P(TreeXattrTest, TrustedNamesAreForRootOnly) {
             ERANGE);
 }
 
+TEST_P(TreeXattrTest, TrustedNamesAreNotForARootWithoutTheCapability) {
+  OURO_NEEDS_ROOT();
+  write_file(path("file"), "");
+  const NodeId node = look("file");
+  for (const char* name : {"trusted.a", "user.b"}) {
+    ASSERT_EQ(::setxattr(path("file").c_str(), name, "1", 1, 0), 0);
+  }
+  const RealCaller without;
+  const Caller poor{.uid = 0, .gid = 0, .pid = without.caller().pid, .extra_group = {}};
+  EXPECT_EQ(tree().listxattr(executor(), node, poor, {}).value_or(0), std::size_t{7});
+}
+
 TEST_P(TreeXattrTest, OnlyTrustedNamesIsAnEmptyList) {
   OURO_NEEDS_ROOT();
   write_file(path("file"), "");
@@ -121,6 +136,25 @@ TEST_P(TreeXattrTest, ALongListOfNames) {
   ASSERT_EQ(shm_tree->listxattr(executor(), node, caller(5), bytes_of(out)).value_or(0), expected);
   EXPECT_EQ(out.find("trusted"), std::string::npos);
   EXPECT_EQ(out.back(), '\0');
+}
+
+TEST_P(TreeXattrTest, AListThatIsTooLongHasASize) {
+  OURO_NEEDS_ROOT();
+  const testing::TempDir shm("/dev/shm");
+  write_file(shm / "file", "");
+  const std::string stem = "trusted." + std::string(240, 'n');
+  std::size_t bytes = 0;
+  for (int i = 100; i < 400; ++i) {
+    const std::string name = stem + std::to_string(i);
+    ASSERT_EQ(::setxattr((shm / "file").c_str(), name.c_str(), "", 0, 0), 0);
+    bytes += name.size() + 1;
+  }
+  ASSERT_GT(bytes, std::size_t{XATTR_LIST_MAX});
+  const auto shm_tree = make_tree(shm.path());
+  const NodeId node = shm_tree->lookup(executor(), kRootNode, "file").value().node;
+  EXPECT_EQ(shm_tree->listxattr(executor(), node, caller(5), {}).value_or(0), bytes);
+  std::string out(XATTR_LIST_MAX, '.');
+  EXPECT_EQ(error_of(shm_tree->listxattr(executor(), node, caller(5), bytes_of(out))), ERANGE);
 }
 
 TEST_P(TreeXattrTest, AnAclTakesTheSetgidBitAwayWhereItMust) {
