@@ -70,6 +70,13 @@ bool may_change_mode(const OperationContext& context, passthrough::FileHandleId 
   return file && passthrough::has_set_id_bits((*file)->buffered_fd());
 }
 
+void set_opener(OperationContext& context, const Request& request,
+                passthrough::FileHandleId handle) {
+  const auto file = context.tree.file(handle);
+  const passthrough::Caller opener = request.caller();
+  if (file) (*file)->set_opener(opener.uid, opener.gid);
+}
+
 struct CreateOut {
   fuse_entry_out entry;
   fuse_open_out open;
@@ -81,6 +88,7 @@ Reply reply_created(OperationContext& context, Request& request, std::uint32_t c
   if (!created) return tl::unexpected(created.error());
   auto& out = request.reply_struct<CreateOut>();
   encode(created->entry, context.connection.cache, out.entry);
+  set_opener(context, request, created->handle);
   out.open.fh = created->handle;
   out.open.open_flags = open_flags(context, client_flags, created->handle);
   return sizeof out;
@@ -112,6 +120,7 @@ Reply open(OperationContext& context, Request& request) {
   OURO_TRY_ASSIGN(const auto handle,
                   context.tree.open(context.executor, node, static_cast<int>(in.flags), killer));
   if (killer) drop_attributes(context.notifier, node);
+  set_opener(context, request, handle);
   auto& out = request.reply_struct<fuse_open_out>();
   out.fh = handle;
   out.open_flags = open_flags(context, in.flags, handle);

@@ -22,6 +22,26 @@ constexpr std::uint64_t kFileSystemCapabilities =
     capability_bit(CAP_FSETID) | capability_bit(CAP_MKNOD) | capability_bit(CAP_LINUX_IMMUTABLE) |
     capability_bit(CAP_MAC_OVERRIDE);
 
+// KERNEL: whoever has it takes reserved blocks and no notice of quotas (fs/ext4/balloc.c,
+// ext4_has_free_clusters(); fs/quota/dquot.c, ignore_hardlimit()).
+constexpr std::uint64_t kSpaceOfRoot = capability_bit(CAP_SYS_RESOURCE);
+
+// What is left of the daemon's capabilities for somebody else.
+std::uint64_t capabilities_for(Credentials::Kind kind, std::uint64_t own) {
+  const std::uint64_t without = own & ~(kFileSystemCapabilities | kSpaceOfRoot);
+  switch (kind) {
+    case Credentials::Kind::kWithoutFsetid:
+      return own & ~capability_bit(CAP_FSETID);
+    case Credentials::Kind::kOwner:
+      return without | kPassDirectories;
+    case Credentials::Kind::kCaller:
+      return without;
+    case Credentials::Kind::kPayer:
+      return own & ~kSpaceOfRoot;
+  }
+  return without;
+}
+
 struct CapabilitySets {
   std::uint64_t effective = 0;
   std::uint64_t permitted = 0;
@@ -88,15 +108,13 @@ ScopedCredentials::ScopedCredentials(const ProcessIdentity& identity,
   if (credentials_ == nullptr) return;
   if (credentials_->kind == Credentials::Kind::kWithoutFsetid) {
     set_fs_ids(identity_.uid(), credentials_->gid);
-    set_effective(identity_.capabilities() & ~capability_bit(CAP_FSETID));
+    set_effective(capabilities_for(credentials_->kind, identity_.capabilities()));
     return;
   }
   if (credentials_->extra_group) set_group_list(&*credentials_->extra_group, 1);
   set_fs_ids(credentials_->uid, credentials_->gid);
   if (credentials_->uid == identity_.uid()) return;
-  std::uint64_t effective = identity_.capabilities() & ~kFileSystemCapabilities;
-  if (credentials_->kind == Credentials::Kind::kOwner) effective |= kPassDirectories;
-  set_effective(effective);
+  set_effective(capabilities_for(credentials_->kind, identity_.capabilities()));
 }
 
 ScopedCredentials::~ScopedCredentials() {

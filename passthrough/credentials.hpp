@@ -35,6 +35,9 @@ struct Credentials {
     kOwner,
     // The caller and nothing else, for questions about permissions.
     kCaller,
+    // The caller's fsuid and fsgid, with all that the daemon may do but take the space which
+    // is kept for root: whose share of the disk it is, where everything else was decided before.
+    kPayer,
   };
   Kind kind = Kind::kOwner;
   uid_t uid = 0;
@@ -49,6 +52,9 @@ struct Credentials {
   }
   [[nodiscard]] static Credentials caller(const Caller& caller) {
     return {Kind::kCaller, caller.uid, caller.gid, caller.extra_group};
+  }
+  [[nodiscard]] static Credentials payer(uid_t uid, gid_t gid) {
+    return {.kind = Kind::kPayer, .uid = uid, .gid = gid, .extra_group = {}};
   }
   // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 misreads a defaulted comparison.
   friend auto operator<=>(const Credentials&, const Credentials&) = default;

@@ -54,6 +54,12 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
       access_time_(access_time_of(buffered_.get())),
       direct_(std::move(direct)) {}
 
+std::optional<Credentials> FileHandle::payer() const {
+  const Opener opener = opener_;
+  if (opener.uid == 0) return std::nullopt;
+  return Credentials::payer(opener.uid, opener.gid);
+}
+
 loop::Result<int> FileHandle::direct_fd() {
   const std::lock_guard lock(mutex_);
   if (direct_) return direct_.get();

@@ -9,10 +9,12 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <span>
 
 #include "loop/result.hpp"
 #include "loop/unique_fd.hpp"
+#include "passthrough/credentials.hpp"
 #include "passthrough/inode_table.hpp"
 
 namespace ouro::passthrough {
@@ -53,14 +55,24 @@ class FileHandle {
   // which flags it has now (COPY_FILE_RANGE).
   [[nodiscard]] int opened_fd();
   void set_access_time(AccessTime wanted);
+  // Who has opened it: the client does not say whose pages it writes back, only by which handle.
+  void set_opener(uid_t uid, gid_t gid) { opener_ = {uid, gid}; }
+  // Whose share of the disk such pages take; empty: the daemon's own.
+  [[nodiscard]] std::optional<Credentials> payer() const;
 
  private:
+  struct Opener {
+    uid_t uid = 0;
+    gid_t gid = 0;
+  };
+
   const InodeRef inode_;
   const loop::UniqueFd buffered_;
   const bool appends_only_;
   const bool opened_direct_;
   const RingStart ring_start_;
   std::atomic<AccessTime> access_time_;
+  std::atomic<Opener> opener_{};
   std::mutex mutex_;
   loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set
 };

@@ -187,6 +187,17 @@ TEST_P(DataTest, AWriteRemovesSetIdBitsWhereAsked) {
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 0755U);
 }
 
+TEST_P(DataTest, PagesWrittenBackKeepSetIdBitsWhoeverHasOpenedTheFile) {
+  if (!backing_.identity.switches()) GTEST_SKIP() << "needs root, whose writes keep the bits";
+  backing_.put_file("file", "content");
+  const auto opened = call(requests::open(look_up("file"), O_RDWR).from(1000, 1000));
+  const std::uint64_t handle = opened.as<fuse_open_out>().fh;
+  ASSERT_EQ(::chmod(path("file").c_str(), 06755), 0);
+  EXPECT_EQ(write(handle, 0, "C", 0, FUSE_WRITE_CACHE), 1);
+  EXPECT_EQ(attributes_of(path("file")).mode & 07777, 06755U);
+  EXPECT_EQ(backing_.content("file"), "Content");
+}
+
 TEST_P(DataTest, AFullFileSystem) {
   // The errno of the source, whatever way the write takes.
   const std::uint64_t handle = [&] {

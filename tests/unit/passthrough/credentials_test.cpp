@@ -78,7 +78,7 @@ TEST_F(ScopedCredentialsTest, OwnerHasTheIdsAndMayPassDirectories) {
     const std::uint64_t now = effective_capabilities();
     EXPECT_NE(now & bit(CAP_DAC_OVERRIDE), 0U);
     for (const int capability :
-         {CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_LINUX_IMMUTABLE}) {
+         {CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_LINUX_IMMUTABLE, CAP_SYS_RESOURCE}) {
       EXPECT_EQ(now & bit(capability), 0U) << capability;
     }
   }
@@ -91,10 +91,22 @@ TEST_F(ScopedCredentialsTest, CallerHasNothingElse) {
     const Credentials credentials = Credentials::caller(caller(1001, 1002));
     const ScopedCredentials scope(identity_, &credentials);
     EXPECT_EQ(fs_uid(), 1001U);
-    for (const int capability :
-         {CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}) {
+    for (const int capability : {CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_DAC_OVERRIDE,
+                                 CAP_DAC_READ_SEARCH, CAP_SYS_RESOURCE}) {
       EXPECT_EQ(effective_capabilities() & bit(capability), 0U) << capability;
     }
+  }
+  EXPECT_EQ(ThreadState(), before);
+}
+
+TEST_F(ScopedCredentialsTest, PayerHasTheIdsAndEverythingButTheSpaceOfRoot) {
+  const ThreadState before;
+  {
+    const Credentials credentials = Credentials::payer(1001, 1002);
+    const ScopedCredentials scope(identity_, &credentials);
+    EXPECT_EQ(fs_uid(), 1001U);
+    EXPECT_EQ(fs_gid(), 1002U);
+    EXPECT_EQ(effective_capabilities(), before.capabilities & ~bit(CAP_SYS_RESOURCE));
   }
   EXPECT_EQ(ThreadState(), before);
 }

@@ -54,6 +54,16 @@ TEST(FileHandle, DirectIsEinvalWhereTheFileSystemHasNone) {
   EXPECT_EQ(direct.error().value(), EINVAL);
 }
 
+TEST(FileHandle, ItsOpenerPaysUnlessThatIsRoot) {
+  const testing::TempDir dir;
+  FileHandle handle(some_inode(), open_file(dir / "file", O_CREAT | O_RDWR), {});
+  EXPECT_EQ(handle.payer(), std::nullopt);
+  handle.set_opener(1001, 1002);
+  EXPECT_EQ(handle.payer(), Credentials::payer(1001, 1002));
+  handle.set_opener(0, 1002);
+  EXPECT_EQ(handle.payer(), std::nullopt);
+}
+
 TEST(FileHandle, ThreadsGetTheSameDirectDescriptor) {
   const testing::TempDir dir;
   FileHandle handle(some_inode(), open_file(dir / "file", O_CREAT | O_RDWR), {});
