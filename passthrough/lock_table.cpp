@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
-#include <iterator>
 #include <span>
 
 #include "passthrough/syscalls.hpp"
@@ -200,10 +199,11 @@ std::vector<LockTable::OwnedRef> LockTable::take(const FileKey& key, Wanted want
   const std::lock_guard guard(mutex_);
   const auto owners = owners_.find(key);
   if (owners == owners_.end()) return taken;
-  const auto rest = std::ranges::partition(owners->second, std::not_fn(wanted));
-  std::ranges::move(rest, std::back_inserter(taken));
-  owners->second.erase(rest.begin(), rest.end());
-  if (owners->second.empty()) owners_.erase(owners);
+  Owners& all = owners->second;
+  const auto rest = std::partition(all.begin(), all.end(), std::not_fn(wanted));
+  taken.assign(rest, all.end());
+  all.erase(rest, all.end());
+  if (all.empty()) owners_.erase(owners);
   return taken;
 }
 
