@@ -26,7 +26,8 @@ constexpr std::string_view kServing = "ourofs: serving ";
 
 // All that the program says when nothing is wrong.
 constexpr std::array<std::string_view, 5> kHarmless = {
-    kStatistics, kServing, "ourofs: sandbox: ", "ourofs: SIGTERM: unmounting", "ourofs: SIGINT: unmounting"};
+    kStatistics, kServing, "ourofs: sandbox: ", "ourofs: SIGTERM: unmounting",
+    "ourofs: SIGINT: unmounting"};
 
 std::vector<std::string> split_lines(const std::string& text) {
   std::vector<std::string> lines;
