@@ -80,6 +80,11 @@ void FakeKernel::collect() {
     if (bytes < sizeof answer.header) throw std::runtime_error("a reply without a header");
     std::memcpy(&answer.header, buffer_.data(), sizeof answer.header);
     if (answer.header.len != bytes) throw std::runtime_error("a reply with a wrong length");
+    if (answer.header.unique == 0) {  // KERNEL: then the error is a code
+      answer.payload.assign(buffer_.begin() + sizeof answer.header, buffer_.begin() + got);
+      notifications_.push_back(std::move(answer));
+      continue;
+    }
     // KERNEL: what has another error number is refused.
     if (answer.header.error > 0 || answer.header.error <= -512) {
       throw std::runtime_error("a reply with a wrong error number");

@@ -67,6 +67,8 @@ class FakeKernel {
   [[nodiscard]] Answer call(Message message) { return wait(send(std::move(message))); }
   // Answers that nobody has taken, oldest first.
   [[nodiscard]] const std::deque<Answer>& waiting() const { return answers_; }
+  // What it was told without having asked, oldest first; the code is in header.error.
+  [[nodiscard]] const std::deque<Answer>& notifications() const { return notifications_; }
   // The unique ids of all answers that ever came, in their order.
   [[nodiscard]] const std::vector<std::uint64_t>& order() const { return order_; }
 
@@ -82,6 +84,7 @@ class FakeKernel {
   loop::UniqueFd server_;
   std::uint64_t last_unique_ = 0;
   std::vector<std::byte> buffer_;
+  std::deque<Answer> notifications_;
   std::deque<Answer> answers_;
   std::vector<std::uint64_t> order_;
 };

@@ -99,8 +99,10 @@ TEST_P(FilesTest, ATruncatingOpenRemovesSetIdBitsWhereAsked) {
   fuse_open_in in{};
   in.flags = O_WRONLY | O_TRUNC;
   in.open_flags = FUSE_OPEN_KILL_SUIDGID;
-  EXPECT_EQ(error_of(Message(FUSE_OPEN, look_up("file")).with(in)), 0);
+  const std::uint64_t node = look_up("file");
+  EXPECT_EQ(error_of(Message(FUSE_OPEN, node).with(in)), 0);
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 0755U);
+  EXPECT_EQ(dropped_attributes(), std::vector{node});
 }
 
 TEST_P(FilesTest, OnlyRegularFilesAreOpened) {
@@ -242,8 +244,13 @@ TEST_P(FilesTest, FallocateRemovesSetIdBitsForOthersThanRoot) {
   in.length = 4096;
   EXPECT_EQ(error_of(Message(FUSE_FALLOCATE).with(in).from(0, 0, ::getpid())), 0);
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 04777U);
-  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE).with(in).from(1000, 1000)), 0);
+  const std::uint64_t node = look_up("file");
+  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE, node).with(in).from(1000, 1000)), 0);
   EXPECT_EQ(attributes_of(path("file")).mode & 07777, 0777U);
+  EXPECT_EQ(dropped_attributes().back(), node);
+  const std::size_t told = dropped_attributes().size();
+  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE, node).with(in).from(1000, 1000)), 0);
+  EXPECT_EQ(dropped_attributes().size(), told) << "there is nothing to lose any more";
 }
 
 TEST_P(FilesTest, Lseek) {
@@ -340,6 +347,7 @@ TEST_P(IoctlTest, FlagsOfAFile) {
   EXPECT_EQ(control(handle, FS_IOC_SETFLAGS, 0, argument).payload.size(), sizeof(fuse_ioctl_out));
   ASSERT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &native), 0);
   EXPECT_EQ(native, wanted);
+  EXPECT_EQ(dropped_attributes().size(), 1U) << "by what sets, not by what gets";
 }
 
 TEST_P(IoctlTest, NothingIsSetWhereNobodyHasCheckedTheCaller) {

@@ -100,6 +100,17 @@ std::uint64_t ServedTree::open_directory(std::uint64_t node) {
   return call(requests::opendir(node)).as<fuse_open_out>().fh;
 }
 
+std::vector<std::uint64_t> ServedTree::dropped_attributes() {
+  std::vector<std::uint64_t> nodes;
+  for (const Answer& told : kernel().notifications()) {
+    const auto out = told.as<fuse_notify_inval_inode_out>();
+    EXPECT_EQ(told.header.error, FUSE_NOTIFY_INVAL_INODE);
+    EXPECT_LT(out.off, 0) << "no pages";
+    nodes.push_back(out.ino);
+  }
+  return nodes;
+}
+
 void ServedTree::finish() {
   if (!serving_ || finished_) return;
   finished_ = true;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -63,6 +64,8 @@ class ServedTree : public ::testing::TestWithParam<Mode> {
   [[nodiscard]] int error_of(Message message) { return call(std::move(message)).error(); }
   // The kernel's side; serving begins with the first use of it.
   [[nodiscard]] FakeKernel& kernel();
+  // The nodes whose attributes the kernel was told to drop.
+  [[nodiscard]] std::vector<std::uint64_t> dropped_attributes();
   // Waits until everything that was sent before has been served.
   void catch_up() { EXPECT_EQ(error_of(requests::getattr()), 0); }
 
