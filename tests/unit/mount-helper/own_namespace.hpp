@@ -45,8 +45,8 @@ class OwnNamespace : public ::testing::Test {
     if (!directory_.empty()) std::filesystem::remove(directory_);
   }
 
-  // KERNEL: setns() wants a task that shares its fs_struct with no other. Threads share it: those of
-  // a test for a moment after they were joined, and ThreadSanitizer's own for ever.
+  // KERNEL: setns() wants a task that shares its fs_struct with no other. Threads share it: those
+  // of a test for a moment after they were joined, and ThreadSanitizer's own for ever.
   [[nodiscard]] bool return_home() const {
     return ::unshare(CLONE_FS) == 0 && ::setns(home_.get(), CLONE_NEWNS) == 0;
   }
