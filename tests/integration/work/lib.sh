@@ -130,7 +130,7 @@ unmount_after() {
     wait "$daemon" || status=$?
     daemon=
     [[ $status -eq 0 ]] || fail "ourofs ended with $status"
-    ! grep -vE '^ourofs: (serving|statistics:) ' "$log" || fail "ourofs said what it should not"
+    ! grep -vE '^ourofs: (serving|statistics:|sandbox:) ' "$log" || fail "ourofs said what it should not"
     expect_mode "$1" "$2"
     grep -o 'request\.[A-Z0-9_]*=[0-9]*' "$log" | awk -F= '
         { count[$1] += $2 } END { for (name in count) printf "%s=%d ", name, count[name]; print "" }'
