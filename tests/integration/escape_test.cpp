@@ -252,10 +252,11 @@ class Race : public ::testing::TestWithParam<Metadata> {
   }
   void expect_held() {
     canary_.expect_untouched();
-    EXPECT_GT(*swaps_, 1000) << "otherwise it was no race";
-    EXPECT_GT(*tries_.made, 1000);
-    EXPECT_GT(*tries_.succeeded, 100);
-    EXPECT_GT(*tries_.led_outside, 10);
+    // Otherwise it was no race; far less than there are on a machine that has nothing else to do.
+    EXPECT_GT(*swaps_, 100);
+    EXPECT_GT(*tries_.made, 100);
+    EXPECT_GT(*tries_.succeeded, 10);
+    EXPECT_GT(*tries_.led_outside, 0);
     const Statistics statistics = mount_->statistics();
     EXPECT_EQ(statistics["nested_waits"] > 0, GetParam() == Metadata::kNested);
   }
