@@ -51,10 +51,9 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   passthrough::SetIdKiller killer;
   if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0) killer = request.caller();
   auto& credentials = request.credentials();
-  credentials = write_back && !killer
-                    ? file->payer()
-                    : passthrough::killing_credentials(killer, file->buffered_fd());
-  request.set_changes_mode(killer && passthrough::has_set_id_bits(file->buffered_fd()));
+  const auto killing = passthrough::killing(killer, file->buffered_fd());
+  credentials = write_back && !killer ? file->payer() : killing.credentials;
+  request.set_changes_mode(killing.clears);
   const std::uint32_t rw_flags = write_flags(file_flags, *file);
   request.transfer().start_write(data, std::move(file), access_of(file_flags),
                                  reader.rest().first(in.size), static_cast<std::int64_t>(in.offset),

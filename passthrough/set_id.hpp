@@ -18,6 +18,13 @@ using SetIdKiller = std::optional<Caller>;
 // caller is looked up in /proc where such a file is concerned. Any thread.
 [[nodiscard]] std::optional<Credentials> killing_credentials(const SetIdKiller& killer, int fd);
 
+// The same, with what is seen on the way.
+struct Killing {
+  std::optional<Credentials> credentials;
+  bool clears = false;  // whether the file has set-id bits to lose; never without a killer
+};
+[[nodiscard]] Killing killing(const SetIdKiller& killer, int fd);
+
 // The same where requests do not say whether the caller has CAP_FSETID. That others than root do
 // not have it is assumed; of root it is looked up in /proc where the file has set-id bits.
 [[nodiscard]] std::optional<Credentials> unflagged_killing_credentials(const SetIdKiller& killer,
