@@ -155,7 +155,8 @@ Reply setxattr(OperationContext& context, Request& request) {
   passthrough::SetIdKiller killer;
   if ((in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0) killer = request.caller();
   OURO_TRY(context.tree.setxattr(context.executor, request.header().nodeid, name,
-                                 reader.rest().first(in.size), static_cast<int>(in.flags), killer));
+                                 reader.rest().first(in.size), static_cast<int>(in.flags), killer,
+                                 request.caller()));
   return 0;
 }
 

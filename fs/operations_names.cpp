@@ -33,11 +33,8 @@ Reply rename_entry(OperationContext& context, Request& request, std::uint64_t ne
   const char* name = reader.name();
   const char* new_name = reader.name();
   if (name == nullptr || new_name == nullptr) return loop::fail(EINVAL);
-  // Without a whiteout nothing is created, and it does not matter who asks.
-  const bool creates = (flags & RENAME_WHITEOUT) != 0;
   return reply_empty(context.tree.rename(context.executor, request.header().nodeid, name,
-                                         new_parent, new_name, flags,
-                                         creates ? request.caller() : passthrough::Caller{}));
+                                         new_parent, new_name, flags, request.caller()));
 }
 
 }  // namespace
@@ -147,9 +144,9 @@ Reply link(OperationContext& context, Request& request) {
   if (!reader.read(in)) return loop::fail(EINVAL);
   const char* name = reader.name();
   if (name == nullptr) return loop::fail(EINVAL);
-  return reply_entry(
-      context, request,
-      context.tree.link(context.executor, in.oldnodeid, request.header().nodeid, name));
+  return reply_entry(context, request,
+                     context.tree.link(context.executor, in.oldnodeid, request.header().nodeid,
+                                       name, request.caller()));
 }
 
 }  // namespace ouro::fs::operations

@@ -53,8 +53,13 @@ struct Credentials {
   [[nodiscard]] static Credentials caller(const Caller& caller) {
     return {Kind::kCaller, caller.uid, caller.gid, caller.extra_group};
   }
-  [[nodiscard]] static Credentials payer(uid_t uid, gid_t gid) {
-    return {.kind = Kind::kPayer, .uid = uid, .gid = gid, .extra_group = {}};
+  // Empty for root: the daemon's own.
+  [[nodiscard]] static std::optional<Credentials> payer(uid_t uid, gid_t gid) {
+    if (uid == 0) return std::nullopt;
+    return Credentials{.kind = Kind::kPayer, .uid = uid, .gid = gid, .extra_group = {}};
+  }
+  [[nodiscard]] static std::optional<Credentials> payer(const Caller& caller) {
+    return payer(caller.uid, caller.gid);
   }
   // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 misreads a defaulted comparison.
   friend auto operator<=>(const Credentials&, const Credentials&) = default;

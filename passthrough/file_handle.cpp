@@ -56,7 +56,6 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
 
 std::optional<Credentials> FileHandle::payer() const {
   const Opener opener = opener_;
-  if (opener.uid == 0) return std::nullopt;
   return Credentials::payer(opener.uid, opener.gid);
 }
 

@@ -96,11 +96,12 @@ KernelResult symlinkat(Executor& executor, const char* target, int dir_fd, const
       [&] { return ::symlinkat(target, dir_fd, name); });
 }
 
-KernelResult link_fd(Executor& executor, int fd, int new_dir_fd, const char* new_name) {
+KernelResult link_fd(Executor& executor, int fd, int new_dir_fd, const char* new_name,
+                     const Credentials* credentials) {
   // By way of /proc, because AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH.
   const ProcPath old_path(fd);
   return run(
-      executor, IORING_OP_LINKAT, nullptr,
+      executor, IORING_OP_LINKAT, credentials,
       [&](io_uring_sqe* sqe) {
         ::io_uring_prep_linkat(sqe, AT_FDCWD, old_path.c_str(), new_dir_fd, new_name,
                                AT_SYMLINK_FOLLOW);

@@ -51,7 +51,8 @@ KernelResult mknodat(Executor& executor, int dir_fd, const char* name, mode_t mo
 KernelResult symlinkat(Executor& executor, const char* target, int dir_fd, const char* name,
                        const Credentials* credentials);
 // Links the file behind the O_PATH descriptor `fd`.
-KernelResult link_fd(Executor& executor, int fd, int new_dir_fd, const char* new_name);
+KernelResult link_fd(Executor& executor, int fd, int new_dir_fd, const char* new_name,
+                     const Credentials* credentials = nullptr);
 KernelResult unlinkat(Executor& executor, int dir_fd, const char* name, int flags);
 KernelResult renameat2(Executor& executor, int dir_fd, const char* name, int new_dir_fd,
                        const char* new_name, unsigned flags,

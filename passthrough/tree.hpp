@@ -69,10 +69,11 @@ class Tree {
   [[nodiscard]] Result<Entry> symlink(Executor& executor, NodeId parent, const char* name,
                                       const char* target, const Creation& creation);
   [[nodiscard]] Result<Entry> link(Executor& executor, NodeId node, NodeId new_parent,
-                                   const char* new_name);
+                                   const char* new_name, const Caller& caller = {});
   [[nodiscard]] Status unlink(Executor& executor, NodeId parent, const char* name);
   [[nodiscard]] Status rmdir(Executor& executor, NodeId parent, const char* name);
-  // `flags`: RENAME_*. A whiteout belongs to the caller.
+  // `flags`: RENAME_*. A whiteout belongs to the caller, and so does the space that a new name
+  // takes.
   [[nodiscard]] Status rename(Executor& executor, NodeId parent, const char* name,
                               NodeId new_parent, const char* new_name, unsigned flags,
                               const Caller& caller = {});
@@ -97,10 +98,10 @@ class Tree {
                                              std::span<std::byte> out);
   [[nodiscard]] Result<std::size_t> listxattr(Executor& executor, NodeId node, const Caller& caller,
                                               std::span<std::byte> out);
-  // `killer`: by whom an access ACL is changed that must clear SGID.
+  // `killer`: by whom an access ACL is changed that must clear SGID. `caller`: who takes the space.
   [[nodiscard]] Status setxattr(Executor& executor, NodeId node, const char* name,
                                 std::span<const std::byte> value, int flags,
-                                const SetIdKiller& killer);
+                                const SetIdKiller& killer, const Caller& caller = {});
   [[nodiscard]] Status removexattr(Executor& executor, NodeId node, const char* name);
 
   // --- files (tree_files.cpp) ---

@@ -212,11 +212,13 @@ Result<std::size_t> Tree::listxattr(Executor& executor, NodeId node, const Calle
 }
 
 Status Tree::setxattr(Executor& executor, NodeId node, const char* name,
-                      std::span<const std::byte> value, int flags, const SetIdKiller& killer) {
+                      std::span<const std::byte> value, int flags, const SetIdKiller& killer,
+                      const Caller& caller) {
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
-  const auto killing = killing_credentials(killer, inode.fd());
+  const auto identity =
+      killer ? killing_credentials(killer, inode.fd()) : Credentials::payer(caller);
   return to_status(
-      sys::setxattr(executor, inode.fd(), name, value, flags, killing ? &*killing : nullptr));
+      sys::setxattr(executor, inode.fd(), name, value, flags, identity ? &*identity : nullptr));
 }
 
 Status Tree::removexattr(Executor& executor, NodeId node, const char* name) {

@@ -53,11 +53,14 @@ Result<Entry> Tree::symlink(Executor& executor, NodeId parent, const char* name,
   return lookup_in(executor, directory, name);
 }
 
-Result<Entry> Tree::link(Executor& executor, NodeId node, NodeId new_parent, const char* new_name) {
+Result<Entry> Tree::link(Executor& executor, NodeId node, NodeId new_parent, const char* new_name,
+                         const Caller& caller) {
   OURO_TRY(check_name(new_name));
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, new_parent));
-  OURO_TRY(to_status(sys::link_fd(executor, inode.fd(), directory.fd(), new_name)));
+  const auto payer = Credentials::payer(caller);
+  OURO_TRY(to_status(
+      sys::link_fd(executor, inode.fd(), directory.fd(), new_name, payer ? &*payer : nullptr)));
   return lookup_in(executor, directory, new_name);
 }
 
@@ -84,10 +87,11 @@ Status Tree::rename(Executor& executor, NodeId parent, const char* name, NodeId 
   OURO_TRY(check_name(new_name));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   OURO_TRY_ASSIGN(const PinnedInode new_directory, pin(executor, new_parent));
-  const Credentials owner = Credentials::owner(caller);
+  const auto identity = (flags & RENAME_WHITEOUT) != 0 ? std::optional(Credentials::owner(caller))
+                                                       : Credentials::payer(caller);
   LastLook look = look_before_removal(executor, new_directory, new_name);
   OURO_TRY(to_status(sys::renameat2(executor, directory.fd(), name, new_directory.fd(), new_name,
-                                    flags, (flags & RENAME_WHITEOUT) != 0 ? &owner : nullptr)));
+                                    flags, identity ? &*identity : nullptr)));
   hold_what_lost_its_name(executor, std::move(look));
   return {};
 }

@@ -214,6 +214,85 @@ TEST(ReserveOfRoot, IsNotForPagesWrittenBackEither) {
   }
 }
 
+constexpr int kLongNames = 40;  // more than two blocks of a directory
+
+std::string long_name(int number) {
+  constexpr std::size_t kLength = 200;
+  const std::string text = std::to_string(number);
+  return text + std::string(kLength - text.size(), 'x');
+}
+
+// How many of them `act` has done before it failed.
+template <typename Act>
+int count_done(Act act) {
+  int done = 0;
+  while (done < kLongNames && act(long_name(done)) == 0) ++done;
+  return done;
+}
+
+// Uses up what others than root may have, and asks for single blocks beyond it.
+void blocks_of_metadata(Transcript& t) {
+  EXPECT_EQ(::chmod(".", 0777), 0);
+  for (const char* directory : {"links", "old", "new"}) make_open_directory(directory);
+  for (const char* file : {"with-attribute", "file"}) {
+    make_file(file, "text");
+    EXPECT_EQ(::chown(file, kAnn.uid, kAnn.gid), 0);
+  }
+  const auto link_in = [](const std::string& directory) {
+    return count_done(
+        [&](const std::string& name) { return ::link("file", (directory + name).c_str()); });
+  };
+  EXPECT_EQ(link_in("old/"), kLongNames);
+  as(kAnn, t, [](Transcript& own) {
+    const UniqueFd fd(::open("filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    std::uintmax_t written_bytes = 0;
+    EXPECT_EQ(write_until_error(fd.get(), 64 * kMiB, written_bytes), "ENOSPC");
+    own.call("stores", ::fsync(fd.get()));
+  });
+  const std::string value(3000, 'v');
+  for (const Identity* who : {&kAnn, &kRoot}) {
+    as(*who, t, [&](Transcript& own) {
+      own.call("attribute", ::setxattr("with-attribute", "user.a", value.data(), value.size(), 0));
+      own.value("links", link_in(std::string("links/") + who->name));
+      own.value("renames", count_done([&](const std::string& name) {
+                  const std::string renamed = std::string("new/") + who->name + name;
+                  return ::rename(("old/" + name).c_str(), renamed.c_str());
+                }));
+      count_done([&](const std::string& name) {
+        const std::string renamed = std::string("new/") + who->name + name;
+        return ::rename(renamed.c_str(), ("old/" + name).c_str());
+      });
+    });
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(".")) {
+    std::filesystem::remove_all(entry.path());
+  }
+  sync_disk_of(".");
+}
+
+class MetadataBlocks : public ::testing::TestWithParam<Mode> {};
+
+// What is written of names and attributes comes out of the same share as data.
+TEST_P(MetadataBlocks, AreRefusedWhereTheyAreNatively) {
+  OURO_REQUIRE(has_root());
+  const Mode& mode = GetParam();
+  const auto image = make_image("ext4", 32 * kMiB, {"-m", "20", "-b", "4096"});
+  ASSERT_NE(image, nullptr);
+  Mounted mounted({.options = mode.options("allow_other"),
+                   .source = make_open_directory(image->path() / "source")});
+  compare_with_native(mounted, {{"blocks-of-metadata", blocks_of_metadata}});
+  for (const auto& complaint : disprove(mode, mounted, mounted.statistics(), Work::kAny)) {
+    ADD_FAILURE() << complaint;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, MetadataBlocks,
+                         ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                                           Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                                           Mode{Who::kRoot, Backing::kInline, Metadata::kInline,
+                                                1}),
+                         [](const auto& instance) { return instance.param.name(); });
+
 // A subvolume that may hold 16 MiB.
 path make_limited_subvolume(const path& subvolume) {
   const auto run = [](std::vector<std::string> arguments) {

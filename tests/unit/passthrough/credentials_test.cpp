@@ -102,7 +102,7 @@ TEST_F(ScopedCredentialsTest, CallerHasNothingElse) {
 TEST_F(ScopedCredentialsTest, PayerHasTheIdsAndEverythingButTheSpaceOfRoot) {
   const ThreadState before;
   {
-    const Credentials credentials = Credentials::payer(1001, 1002);
+    const Credentials credentials = *Credentials::payer(1001, 1002);
     const ScopedCredentials scope(identity_, &credentials);
     EXPECT_EQ(fs_uid(), 1001U);
     EXPECT_EQ(fs_gid(), 1002U);
