@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,14 @@ passthrough::Watermark nearly_all(std::uint64_t open_files, Log& log) {
           }};
 }
 
+std::function<void()> tell_of_refusal(std::uint64_t open_files, Log& log) {
+  return [open_files, &log] {
+    log.write(loop::LogLevel::kWarning,
+              "so many files are open that 7/8 of the limit of " + std::to_string(open_files) +
+                  " are in use; what is opened beyond that fails with EMFILE");
+  };
+}
+
 // How many inodes may hold a descriptor. Half of the limit is left to open files.
 std::size_t descriptors_for_inodes(FileHandles use, std::uint64_t open_files) {
   return use == FileHandles::kMandatory ? 1 : static_cast<std::size_t>(open_files / 2);
@@ -100,6 +109,8 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
                                                       std::uint64_t open_files, Log& log) {
   passthrough::Tree::Options tree_options = options_of_tree(options, source.view);
   tree_options.watermark = nearly_all(open_files, log);
+  tree_options.max_open_files = static_cast<std::size_t>(open_files);
+  tree_options.open_refused = tell_of_refusal(open_files, log);
   tree_options.file_handles = options.inode_file_handles != FileHandles::kNever;
   tree_options.max_descriptors = descriptors_for_inodes(options.inode_file_handles, open_files);
   auto tree = or_give_up(passthrough::Tree::create(std::move(source.root), tree_options),

@@ -28,8 +28,10 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
   return mix(key.inode ^ mix(key.device ^ mix(key.mount)));
 }
 
-InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors)
+InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors,
+                       std::size_t scarce_from)
     : max_descriptors_(max_descriptors),
+      scarce_from_(scarce_from),
       watermark_(std::move(watermark)),
       wants_room_above_(max_descriptors) {
   by_key_.emplace(root.key, kRootIndex);
@@ -68,16 +70,16 @@ std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_han
   NodeId node = 0;
   {
     const std::lock_guard lock(mutex_);
+    note_scarcity(inode.path_fd.get());
     const auto known = by_key_.find(inode.key);
     const Inode* const there = known != by_key_.end() ? slots_[known->second].inode.get() : nullptr;
-    const bool wants_handle =
-        there != nullptr ? there->held_by_handle() : descriptors() >= max_descriptors_;
+    const bool wants_handle = there != nullptr ? there->held_by_handle() : descriptors() >= limit();
     if (wants_handle && !inode.handle && without_handle == WithoutHandle::kIsRefused) return {};
     // Of a file that is no more; its slot stays until it is forgotten.
     const bool is_another = there != nullptr && there->held_by_handle() && inode.handle &&
                             there->handle != inode.handle;
     if (there == nullptr || is_another) {
-      if (descriptors() < max_descriptors_) {
+      if (descriptors() < limit()) {
         inode.handle.reset();
       } else if (inode.handle) {
         spare = std::move(inode.path_fd);
@@ -132,21 +134,36 @@ InodeRef InodeTable::empty(Slot& slot) {
 }
 
 void InodeTable::note_crowding() {
-  crowded_.store(descriptors() > max_descriptors_, std::memory_order_relaxed);
-  const bool full = descriptors() / 3 > max_descriptors_ / 2;
+  crowded_.store(descriptors() > limit(), std::memory_order_relaxed);
+  const bool full = is_scarce() ? descriptors() >= scarce_at_ + kSmallestStep / 2
+                                : descriptors() / 3 > limit() / 2;
   if (!full) waiting_helps_ = true;
   full_.store(full && waiting_helps_, std::memory_order_relaxed);
   if (!is_full()) room_.notify_all();
   if (!is_crowded()) {
-    wants_room_above_ = max_descriptors_;
+    wants_room_above_ = limit();
     return;
   }
-  const std::size_t next = descriptors() + std::max(max_descriptors_ / 8, kSmallestStep);
+  const std::size_t step = is_scarce() ? kSmallestStep / 4 : std::max(limit() / 8, kSmallestStep);
+  const std::size_t next = descriptors() + step;
   if (descriptors() > wants_room_above_) {
     wants_room_above_ = next;
     wants_room_.store(true, std::memory_order_relaxed);
   }
   wants_room_above_ = std::min(wants_room_above_, next);  // when it has become less
+}
+
+void InodeTable::note_scarcity(int fd) {
+  if (fd < 0 || static_cast<std::size_t>(fd) < scarce_from_) {
+    scarce_at_ = kNoLimit;
+  } else if (!is_scarce()) {
+    scarce_at_ = descriptors();
+    wants_room_above_ = std::min(wants_room_above_, limit());
+  }
+}
+
+std::size_t InodeTable::limit() const {
+  return is_scarce() ? std::min(max_descriptors_, scarce_at_ - scarce_at_ / 8) : max_descriptors_;
 }
 
 void InodeTable::wait_for_room(std::chrono::nanoseconds limit) {
@@ -163,7 +180,8 @@ std::vector<NodeId> InodeTable::oldest_with_descriptor(std::size_t count) {
   for (std::size_t looked = 0; looked < slots_.size() && nodes.size() < count; ++looked) {
     hand_ = (hand_ + 1) % slots_.size();
     const Slot& slot = slots_[hand_];
-    if (hand_ == kRootIndex || !slot.inode || slot.inode->held_by_handle()) continue;
+    const bool is_ours = slot.inode.use_count() > 1;  // as an open file's
+    if (hand_ == kRootIndex || !slot.inode || slot.inode->held_by_handle() || is_ours) continue;
     nodes.push_back(node_id(static_cast<std::uint32_t>(hand_), slot.generation));
   }
   return nodes;

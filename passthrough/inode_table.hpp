@@ -39,8 +39,11 @@ struct Watermark {
 class InodeTable {
  public:
   // `max_descriptors`: beyond it, inodes are held by their handles if they have one, and otherwise
-  // the table is crowded. The root is always held by its descriptor.
-  explicit InodeTable(Inode root, Watermark watermark = {}, std::size_t max_descriptors = kNoLimit);
+  // the table is crowded. The root is always held by its descriptor. `scarce_from`: an inode that
+  // comes with such a descriptor, or a higher one, tells that others have taken so many that inodes
+  // must do with fewer.
+  explicit InodeTable(Inode root, Watermark watermark = {}, std::size_t max_descriptors = kNoLimit,
+                      std::size_t scarce_from = kNoLimit);
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
@@ -76,8 +79,8 @@ class InodeTable {
   // Returns when the table is not full, or when nothing has made room for `limit`: then there are
   // so many in use. No thread that takes FORGETs.
   void wait_for_room(std::chrono::nanoseconds limit);
-  // Up to `count` nodes that are held by a descriptor, and a quarter of them at most (or 64), going
-  // round the table. Never the root.
+  // Up to `count` nodes that are held by a descriptor and not in use by us (open), and a quarter of
+  // the former at most (or 64), going round the table. Never the root.
   [[nodiscard]] std::vector<NodeId> oldest_with_descriptor(std::size_t count);
 
   // Inodes in the table, the root included.
@@ -110,9 +113,14 @@ class InodeTable {
   InodeRef empty(Slot& slot);
   [[nodiscard]] bool watermark_reached();
   void note_crowding();
+  void note_scarcity(int fd);
+  [[nodiscard]] bool is_scarce() const { return scarce_at_ != kNoLimit; }
+  // How many descriptors inodes may hold now.
+  [[nodiscard]] std::size_t limit() const;
   [[nodiscard]] std::size_t descriptors() const { return known_ - held_by_handle(); }
 
   const std::size_t max_descriptors_;
+  const std::size_t scarce_from_;
   Watermark watermark_;  // its number guarded by mutex_: none once it was reached
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;
@@ -124,8 +132,9 @@ class InodeTable {
   std::atomic<bool> full_ = false;
   bool waiting_helps_ = true;
   std::condition_variable room_;
-  std::size_t wants_room_above_;  // descriptors
-  std::size_t hand_ = 0;          // the slot that oldest_with_descriptor() comes to next
+  std::size_t scarce_at_ = kNoLimit;  // how many descriptors inodes held when others ran short
+  std::size_t wants_room_above_;      // descriptors
+  std::size_t hand_ = 0;              // the slot that oldest_with_descriptor() comes to next
   std::unordered_map<FileKey, std::uint32_t, KeyHash> by_key_;
 };
 

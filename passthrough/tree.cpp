@@ -66,7 +66,9 @@ Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
       proc_fds_(std::move(proc_fds)),
       devices_(root.key.device),
       fuse_devices_(root.key.device, root.path_fd.get()),
-      inodes_(std::move(root), options.watermark, options.max_descriptors) {}
+      budget_(options.max_open_files, options.open_refused),
+      inodes_(std::move(root), options.watermark, options.max_descriptors,
+              budget_.reserve_begin()) {}
 
 Status Tree::check_name(const char* name) {
   const std::size_t length = ::strnlen(name, kLongestName + 1);

@@ -14,12 +14,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "loop/unique_fd.hpp"
+#include "passthrough/descriptor_budget.hpp"
 #include "passthrough/device_map.hpp"
 #include "passthrough/executor.hpp"
 #include "passthrough/file_handle.hpp"
@@ -46,6 +48,9 @@ class Tree {
     // file handles; without these, see take_crowding().
     std::size_t max_descriptors = kNoLimit;
     bool file_handles = true;  // where the source has them
+    // RLIMIT_NOFILE, and whom to tell when a client is first refused an open file for it.
+    std::size_t max_open_files = DescriptorBudget::kUnlimited;
+    std::function<void()> open_refused = {};
   };
 
   // `root`: an O_PATH descriptor of the source directory. Checks that /proc is the real one.
@@ -226,6 +231,12 @@ class Tree {
   [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, const PinnedInode& directory,
                                                   const char* name, int flags, const Caller& caller,
                                                   const SetIdKiller& killer);
+  // Errors: EMFILE.
+  [[nodiscard]] Status check_room(DescriptorBudget::Use use) {
+    return budget_.check_room(use, proc_fds_.get());
+  }
+  [[nodiscard]] FileHandleId insert(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
+                                    RingStart start);
   [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);
 
   const Options options_;
@@ -235,6 +246,7 @@ class Tree {
   MountFds mounts_;
   Status handles_ = {};
   std::atomic<std::uint64_t> handle_opens_ = 0;
+  DescriptorBudget budget_;
   InodeTable inodes_;
   SlotTable<FileHandle> files_;
   SlotTable<DirHandle> directories_;

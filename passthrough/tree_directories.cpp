@@ -14,8 +14,10 @@ using loop::UniqueFd;
 Result<DirHandleId> Tree::opendir(Executor& executor, NodeId node, int flags) {
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   if (!S_ISDIR(inode->type)) return fail(ENOTDIR);
+  OURO_TRY(check_room(DescriptorBudget::Use::kDirectory));
   OURO_TRY_ASSIGN(UniqueFd fd,
                   reopen(executor, inode.fd(), O_RDONLY | O_DIRECTORY | (flags & O_NOATIME)));
+  budget_.note(fd.get());
   return directories_.insert(std::make_shared<DirHandle>(inode.ref(), std::move(fd)));
 }
 

@@ -52,6 +52,7 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
                                 const SetIdKiller& killer) {
   OURO_TRY_ASSIGN(const PinnedInode inode, pin(executor, node));
   OURO_TRY(check_regular(inode->type));
+  OURO_TRY(check_room(DescriptorBudget::Use::kFile));
   const int path_fd = inode.fd();
   // First, because a file system without direct I/O must not have truncated the file.
   OURO_TRY_ASSIGN(UniqueFd direct, open_direct(executor, path_fd, flags));
@@ -68,8 +69,13 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
   }
   if (!buffered) return tl::unexpected(buffered.error());
   const RingStart start = ring_start(executor, *inode, path_fd);
-  return files_.insert(
-      std::make_shared<FileHandle>(inode.ref(), *std::move(buffered), std::move(direct), start));
+  return insert(inode.ref(), *std::move(buffered), std::move(direct), start);
+}
+
+FileHandleId Tree::insert(InodeRef inode, UniqueFd buffered, UniqueFd direct, RingStart start) {
+  budget_.note(buffered.get());
+  return files_.insert(std::make_shared<FileHandle>(std::move(inode), std::move(buffered),
+                                                    std::move(direct), start));
 }
 
 // KERNEL: before it tries a transfer without blocking, io_uring asks poll() of files that do not
@@ -102,6 +108,7 @@ Result<UniqueFd> Tree::open_direct(Executor& executor, int fd, int flags) {
 Result<CreatedFile> Tree::create(Executor& executor, NodeId parent, const char* name, int flags,
                                  const Creation& creation, const SetIdKiller& killer) {
   OURO_TRY(check_name(name));
+  OURO_TRY(check_room(DescriptorBudget::Use::kFile));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   const Credentials owner = Credentials::owner(creation.caller);
   open_how how{};
@@ -141,6 +148,7 @@ Result<CreatedFile> Tree::open_existing(Executor& executor, const PinnedInode& d
 
 Result<CreatedFile> Tree::tmpfile(Executor& executor, NodeId parent, int flags,
                                   const Creation& creation) {
+  OURO_TRY(check_room(DescriptorBudget::Use::kFile));
   OURO_TRY_ASSIGN(const PinnedInode directory, pin(executor, parent));
   const Credentials owner = Credentials::owner(creation.caller);
   open_how how{};
@@ -161,8 +169,7 @@ Result<CreatedFile> Tree::adopt(Executor& executor, UniqueFd buffered, int flags
   // An error: forgotten meanwhile, by a broken client.
   OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(file.entry.node));
   const RingStart start = ring_start(executor, *inode, buffered.get());
-  file.handle = files_.insert(std::make_shared<FileHandle>(std::move(inode), std::move(buffered),
-                                                           std::move(direct), start));
+  file.handle = insert(std::move(inode), std::move(buffered), std::move(direct), start);
   return file;
 }
 

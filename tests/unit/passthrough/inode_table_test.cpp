@@ -81,6 +81,41 @@ TEST(InodeTable, WaitsUntilThereIsRoom) {
   forgetting.join();
 }
 
+// Inodes that hold no descriptor with a number of their own to speak of.
+constexpr std::size_t kScarceFrom = 500;
+Inode numbered(std::uint64_t number, int fd) {
+  loop::UniqueFd at(::fcntl(some_fd().get(), F_DUPFD_CLOEXEC, fd));
+  EXPECT_GE(at.get(), fd);
+  return make_inode(number, std::move(at));
+}
+
+TEST(InodeTable, GivesWayWhereOthersHaveTakenTheDescriptors) {
+  InodeTable table(make_inode(1), {}, 100, kScarceFrom);
+  for (std::uint64_t number = 2; number <= 16; ++number) {
+    static_cast<void>(table.intern(make_inode(number, some_fd())));
+  }
+  EXPECT_FALSE(table.is_crowded());
+  std::uint64_t number = 17;
+  static_cast<void>(table.intern(numbered(number++, kScarceFrom)));
+  EXPECT_TRUE(table.is_crowded());
+  EXPECT_TRUE(table.take_crowding());
+  while (!table.is_full()) static_cast<void>(table.intern(numbered(number++, kScarceFrom)));
+  EXPECT_EQ(table.size(), 16U + 32U);
+  EXPECT_TRUE(table.take_crowding()) << "there were many more";
+  // A low number tells that there is room again.
+  static_cast<void>(table.intern(make_inode(number++, some_fd())));
+  EXPECT_FALSE(table.is_crowded());
+  EXPECT_FALSE(table.is_full());
+}
+
+TEST(InodeTable, WhatIsOpenIsNotAmongTheOldest) {
+  InodeTable table(make_inode(1), {}, 100);
+  const NodeId open = table.intern(make_inode(2));
+  const NodeId idle = table.intern(make_inode(3));
+  const InodeRef reference = *table.find(open);
+  EXPECT_EQ(table.oldest_with_descriptor(10), std::vector<NodeId>{idle});
+}
+
 TEST(InodeTable, RootHasItsFixedIdAndCannotBeForgotten) {
   InodeTable table(make_inode(1));
   ASSERT_TRUE(table.find(kRootNode));
