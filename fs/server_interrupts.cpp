@@ -3,37 +3,17 @@
 #include <sys/types.h>
 
 #include <algorithm>
-#include <charconv>
-#include <csignal>
-#include <cstdio>
-#include <fstream>
-#include <string>
 
 #include "fs/server.hpp"
+#include "passthrough/task_status.hpp"
 
 namespace ouro::fs {
 namespace {
 
-// Whether a fatal signal waits for the task. A regular file's system calls are not interruptible
-// natively: only a client that is being killed may see EINTR, and it will not see it either.
-bool is_being_killed(std::uint32_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  if (!status) return false;  // gone, or in a pid namespace that we do not see
-  std::string line;
-  while (std::getline(status, line)) {
-    if (line.rfind("SigPnd:", 0) != 0 && line.rfind("ShdPnd:", 0) != 0) continue;
-    const auto digits =
-        std::find_if(line.begin() + 7, line.end(), [](char c) { return c != ' ' && c != '\t'; });
-    std::uint64_t pending = 0;
-    std::from_chars(&*digits, line.data() + line.size(), pending, 16);
-    if ((pending >> (SIGKILL - 1) & 1) != 0) return true;
-  }
-  return false;
-}
-
 // Natively a wait for a lock ends with any signal that its caller takes.
 bool must_end(const fuse_in_header& header) {
-  return header.opcode == FUSE_SETLKW || is_being_killed(header.pid);
+  return header.opcode == FUSE_SETLKW ||
+         passthrough::is_being_killed(static_cast<pid_t>(header.pid));
 }
 
 }  // namespace

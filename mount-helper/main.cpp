@@ -23,6 +23,7 @@
 #include "mount-helper/shutdown.hpp"
 #include "mount-helper/source_tree.hpp"
 #include "mount-helper/version.hpp"
+#include "passthrough/task_status.hpp"
 #include "passthrough/tree.hpp"
 
 namespace ouro::mount_helper {
@@ -139,6 +140,7 @@ std::string serving_line(const Places& places, const fs::Session& session, std::
 // Everything from the mount to the unmount.
 Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer& daemonizer,
                         std::uint64_t open_files, Log& log) {
+  passthrough::open_task_directory();
   Sandbox sandbox(options.sandbox, log);
   sandbox.reduce_privileges();
   auto identity = or_give_up(passthrough::ProcessIdentity::take(), "cannot take on an identity");

@@ -9,11 +9,21 @@
 
 namespace ouro::passthrough {
 
+// Opens a procfs of our own, where this process may mount one. That at /proc may be mounted with
+// hidepid, which hides from who has no CAP_SYS_PTRACE, and the daemon gives that up, whom it
+// serves. The others do it at the first use, when it may be forbidden.
+void open_task_directory();
+
 // Whether `group` is among the supplementary groups of the task `pid`.
 [[nodiscard]] bool is_member(pid_t pid, gid_t group);
 
 // Whether the task `pid` has a capability (CAP_*), in the daemon's user namespace.
 [[nodiscard]] bool has_capability(pid_t pid, unsigned capability);
+
+// Whether a fatal signal waits for the task `pid`. A regular file's system calls are not
+// interruptible natively: only a client that is being killed may see EINTR, and it will not see it
+// either.
+[[nodiscard]] bool is_being_killed(pid_t pid);
 
 // Whose file system identity that task has, where a request does not say; nobody's if the task is
 // gone, or not in our pid namespace.

@@ -3,6 +3,7 @@
 #include "tests/integration/identity.hpp"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include "loop/unique_fd.hpp"
 #include "tests/integration/acl.hpp"
 #include "tests/integration/cases.hpp"
 #include "tests/integration/file_tools.hpp"
@@ -140,6 +142,47 @@ INSTANTIATE_TEST_SUITE_P(
                                                    : option == ",writeback" ? "WriteBack"
                                                                             : "CacheNever");
     });
+
+// What a request does not say of its caller, so that it is looked up.
+void looked_up(Transcript& t) {
+  for (const char* name : {"of-root", "of-group"}) {
+    make_file(name, "text");
+    EXPECT_EQ(::chown(name, 1001, 2001), 0);
+  }
+  EXPECT_EQ(::chmod(".", 0777), 0);
+  EXPECT_EQ(::chmod("of-root", 06777), 0);
+  EXPECT_EQ(::chmod("of-group", 02666), 0);  // SGID without group execution
+  for (const Identity& who : kIdentities) {
+    as(who, t, [](Transcript& own) {
+      for (const char* name : {"of-root", "of-group"}) {
+        const loop::UniqueFd fd(::open(name, O_WRONLY | O_CLOEXEC));
+        own.call(std::string("allocates ") + name, ::fallocate(fd.get(), 0, 0, 10));
+        own.call(std::string("writes ") + name, ::write(fd.get(), "T", 1));
+        own.stat(name);
+      }
+      own.call("trusted", ::setxattr("of-group", "trusted.a", "v", 1, 0));
+      own.value("lists", ::listxattr("of-group", nullptr, 0));
+    });
+    EXPECT_EQ(::chmod("of-root", 06777), 0);
+    EXPECT_EQ(::chmod("of-group", 02666), 0);
+  }
+}
+
+// And found where /proc hides callers from the daemon. (Of hidepid, who has the group is exempt: by
+// default root's.)
+TEST(HiddenTasks, AreTreatedAsNatively) {
+  OURO_REQUIRE(has_root());
+  ASSERT_EQ(::mount("proc", "/proc", "proc", 0, "hidepid=2,gid=4242"), 0);
+  {
+    const Mode mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
+    Mounted mounted({.options = mode.options("allow_other,dev,suid")});
+    compare_with_native(mounted, {{"looked-up", looked_up}});
+    for (const auto& complaint : disprove(mode, mounted, mounted.statistics(), Work::kAny)) {
+      ADD_FAILURE() << complaint;
+    }
+  }
+  EXPECT_EQ(::umount("/proc"), 0);
+}
 
 }  // namespace
 }  // namespace ouro::testing

@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -47,6 +48,20 @@ TEST(TaskStatus, CapabilitiesOfAnotherUserNamespaceAreNone) {
   EXPECT_NE(status.find("CapEff:"), std::string::npos) << status;
   EXPECT_EQ(status.find("CapEff:\t0000000000000000"), std::string::npos) << status;
   EXPECT_FALSE(has_capability(in_its_own.caller().pid, CAP_FSETID));
+}
+
+TEST(TaskStatus, ANameDoesNotPassForACapability) {
+  OURO_NEEDS_ROOT();
+  const RealCaller named([] { ::prctl(PR_SET_NAME, "\nCapEff:\tffff"); });
+  EXPECT_NE(status_text(named.caller().pid).find("CapEff:\tffff"), std::string::npos);
+  for (unsigned capability = 0; capability < 16; ++capability) {
+    EXPECT_FALSE(has_capability(named.caller().pid, capability)) << capability;
+  }
+}
+
+TEST(TaskStatus, TellsWhoIsBeingKilled) {
+  EXPECT_FALSE(is_being_killed(::getpid()));
+  EXPECT_FALSE(is_being_killed(0));
 }
 
 TEST(TaskStatus, OfWhomNothingIsKnownTheAnswerIsNo) {
