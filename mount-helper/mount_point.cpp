@@ -152,15 +152,12 @@ Outcome<std::unique_ptr<MountPoint>> MountPoint::create(const MountRequest& requ
     ::fuse_session_unmount(mount->session_);  // without an id we could not find it again
     return cannot_mount(path, errno_text(known.error().value()), {});
   }
+  if (auto started = mount->start_helper(request.auto_unmount); !started) {
+    ::fuse_session_unmount(mount->session_);
+    return cannot_mount(path, "cannot fork: " + errno_text(started.error().value()), {});
+  }
   if (auto set = mount->set_attributes(request.mount_attributes); !set) {
     return tl::unexpected(set.error());
-  }
-  if (request.auto_unmount) {
-    auto watch = AutoUnmount::start(mount->id_, path);
-    if (!watch) {
-      return cannot_mount(path, "option auto_unmount: " + errno_text(watch.error().value()), {});
-    }
-    mount->auto_unmount_ = *std::move(watch);
   }
   return mount;
 }
@@ -185,6 +182,14 @@ loop::Status MountPoint::identify() {
                   loop::to_result(loop::from_libc(::fcntl(channel_fd(), F_GETFL))));
   return loop::to_status(
       loop::from_libc(::fcntl(channel_fd(), F_SETFL, static_cast<int>(flags) | O_NONBLOCK)));
+}
+
+loop::Status MountPoint::start_helper(bool auto_unmount) {
+  if (::geteuid() == 0 && !auto_unmount) return {};
+  using Orphaned = UnmountHelper::Orphaned;
+  OURO_TRY_ASSIGN(helper_, UnmountHelper::start(
+                               id_, path_, auto_unmount ? Orphaned::kDetaches : Orphaned::kEnds));
+  return {};
 }
 
 Outcome<void> MountPoint::set_attributes(std::uint64_t attributes) const {
@@ -244,8 +249,8 @@ Outcome<void> MountPoint::unmount(UnmountMode mode) {
   const int flags = UMOUNT_NOFOLLOW | (mode == UnmountMode::kLazy ? MNT_DETACH : 0);
   if (::umount2(path.c_str(), flags) == 0) return {};
   const int error = errno;
-  if (error == EPERM) {
-    auto unmounted = run_fusermount(path, mode);
+  if (error == EPERM && helper_) {
+    auto unmounted = helper_->unmount(path, mode);
     return unmounted || !is_mounted() ? Outcome<void>() : unmounted;
   }
   if (!is_mounted()) return {};  // someone was faster

@@ -14,10 +14,10 @@
 
 #include "loop/result.hpp"
 #include "loop/unique_fd.hpp"
-#include "mount-helper/auto_unmount.hpp"
 #include "mount-helper/failure.hpp"
 #include "mount-helper/fusermount.hpp"
 #include "mount-helper/mount_table.hpp"
+#include "mount-helper/unmount_helper.hpp"
 
 struct fuse_session;
 
@@ -27,7 +27,7 @@ struct MountRequest {
   std::string mountpoint;              // absolute, see resolve_places()
   std::vector<std::string> options;    // see libfuse_options()
   std::uint64_t mount_attributes = 0;  // MOUNT_ATTR_* of Options
-  bool auto_unmount = false;           // see AutoUnmount
+  bool auto_unmount = false;           // see UnmountHelper
 };
 
 class MountPoint {
@@ -71,13 +71,14 @@ class MountPoint {
   // Where the mount is now; empty when it is gone or covered.
   [[nodiscard]] std::string reachable_path() const;
   [[nodiscard]] loop::Status identify();
+  [[nodiscard]] loop::Status start_helper(bool auto_unmount);
   [[nodiscard]] Outcome<void> set_attributes(std::uint64_t attributes) const;
   void retire_session();
 
   fuse_session* session_;  // ours from create() to the destructor
   std::string path_;
   MountId id_;
-  std::unique_ptr<AutoUnmount> auto_unmount_;
+  std::unique_ptr<UnmountHelper> helper_;  // for a plain user, and for auto_unmount
 };
 
 // Another fd on the connection of `channel_fd`: same input queue, replies on either; non-blocking.

@@ -230,7 +230,7 @@ constexpr OptionRow kTable[] = {
      set_flag<&Options::one_file_system>},
     {"inode_file_handles", 0, "MODE", "prefer",
      "file handles for cached inodes: never, prefer or mandatory", kServing, set_file_handles},
-    {"sandbox", 0, "MODE", "seccomp", "what root gives up to serve: none or seccomp", kServing,
+    {"sandbox", 0, "MODE", "seccomp", "what it gives up to serve: none or seccomp", kServing,
      set_sandbox},
 
     {"allow_other", 0, "", "", "let other users in; forces default_permissions", kMount,

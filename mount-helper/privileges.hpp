@@ -1,5 +1,4 @@
-// What root gives up for good, of which serving needs nothing. A plain user has no capability to
-// lose, and his mount ends by fusermount3, which is set-user-ID and so needs what is given up here.
+// What is given up for good, of which serving needs nothing. A plain user has no capability to lose.
 // For the calling thread and those that it starts later: call these while it is the only one.
 #pragma once
 

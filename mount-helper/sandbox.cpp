@@ -31,7 +31,10 @@ void Sandbox::reduce_privileges() {
 }
 
 void Sandbox::filter_calls() {
-  if (wanted_ && is_root_) note("seccomp", mount_helper::filter_calls());
+  if (!wanted_) return;
+  // Of a plain user's not before: fusermount3 had to mount.
+  if (!is_root_) note("no_new_privs", refuse_new_privileges());
+  note("seccomp", mount_helper::filter_calls());
 }
 
 void Sandbox::note(std::string_view part, const loop::Status& applied) {
@@ -47,14 +50,13 @@ void Sandbox::report() const {
   std::string line = "sandbox:";
   for (const std::string& part : parts_) line += " " + part;
   if (!wanted_) line += " none, as was asked for";
-  // KERNEL: a filter takes PR_SET_NO_NEW_PRIVS or CAP_SYS_ADMIN.
-  if (wanted_ && !is_root_) line += " none, since fusermount3 could not unmount any more";
   log_.write(loop::LogLevel::kInfo, line);
 }
 
 std::string sandbox_text() {
   return "libseccomp " + libseccomp_version() + "\nsandbox as root: capabilities " +
-         capability_names() + "; no new privileges; seccomp filter; restricted rings";
+         capability_names() +
+         "; not dumpable\nsandbox in any case: no new privileges; seccomp filter; restricted rings";
 }
 
 }  // namespace ouro::mount_helper

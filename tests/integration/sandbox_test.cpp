@@ -187,17 +187,28 @@ TEST(SandboxOfRoot, IsOffWhereThatWasAskedFor) {
   EXPECT_NE(mounted.log().find("sandbox: none, as was asked for"), std::string::npos);
 }
 
-// Its fusermount3 must be able to become root.
-TEST(SandboxOfAPlainUser, HasNoCapabilitiesAndSaysWhatItCannotHave) {
+// And ends by fusermount3, which becomes root, all the same.
+TEST(SandboxOfAPlainUser, HasNoCapabilitiesNoNewPrivilegesAndAFilter) {
   OURO_REQUIRE(can_mount_as(Who::kPlainUser));
   OURO_REQUIRE(is_confined());
-  Mounted mounted({.who = Who::kPlainUser});
-  use(mounted);
-  auto status = status_of(process_directory(mounted.pid()));
-  for (const char* set : {"CapEff", "CapPrm", "CapInh", "CapAmb"}) {
-    EXPECT_EQ(status[set], "0000000000000000") << set;
+  for (const auto how : {Mounted::How::kTerminate, Mounted::How::kUmount}) {
+    Mounted mounted({.who = Who::kPlainUser});
+    use(mounted);
+    const auto threads = entries(process_directory(mounted.pid()) / "task");
+    EXPECT_GE(threads.size(), 2U);
+    for (const path& thread : threads) {
+      auto status = status_of(thread);
+      for (const char* set : {"CapEff", "CapPrm", "CapInh", "CapAmb"}) {
+        EXPECT_EQ(status[set], "0000000000000000") << set;
+      }
+      EXPECT_EQ(status["NoNewPrivs"], "1") << thread;
+      EXPECT_EQ(status["Seccomp"], "2") << thread;
+    }
+    EXPECT_NE(mounted.log().find("sandbox: no_new_privs seccomp\n"), std::string::npos)
+        << mounted.log();
+    EXPECT_EQ(mounted.end(how), kExitOk);
+    EXPECT_FALSE(is_mountpoint(mounted.path()));
   }
-  EXPECT_NE(mounted.log().find("sandbox: none, since fusermount3"), std::string::npos);
 }
 
 }  // namespace

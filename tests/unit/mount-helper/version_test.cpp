@@ -21,8 +21,12 @@ TEST(Version, NamesEverythingInvolved) {
   EXPECT_NE(text.find("\nFUSE protocol 7.45\n"), std::string::npos) << text;
   EXPECT_TRUE(std::regex_search(text, std::regex("\nlibseccomp [0-9]+\\.[0-9]+\\.[0-9]+\n")))
       << text;
-  EXPECT_TRUE(
-      std::regex_search(text, std::regex("\nsandbox as root: capabilities chown,.*seccomp")))
+  EXPECT_TRUE(std::regex_search(
+      text, std::regex("\nsandbox as root: capabilities chown,.*; not dumpable\n")))
+      << text;
+  EXPECT_NE(
+      text.find("\nsandbox in any case: no new privileges; seccomp filter; restricted rings\n"),
+      std::string::npos)
       << text;
 }
 

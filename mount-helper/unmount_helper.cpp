@@ -1,0 +1,153 @@
+#include "mount-helper/unmount_helper.hpp"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace ouro::mount_helper {
+namespace {
+
+using loop::UniqueFd;
+
+constexpr int kSocket = STDERR_FILENO + 1;  // in the helper
+constexpr char kEnd = 'e';
+constexpr std::size_t kLongestMessage = 16 * 1024;
+
+// --- messages: one packet each, whose first byte says what it is ---------------------------------
+
+bool tell(int socket, const std::string& message) {
+  ssize_t sent = 0;
+  do {
+    sent = ::send(socket, message.data(), message.size(), MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent == static_cast<ssize_t>(message.size());
+}
+
+// Empty: the other side is gone.
+std::string receive(int socket) {
+  std::string message(kLongestMessage, '\0');
+  ssize_t length = 0;
+  do {
+    length = ::read(socket, message.data(), message.size());
+  } while (length < 0 && errno == EINTR);
+  message.resize(length < 0 ? 0 : static_cast<std::size_t>(length));
+  return message;
+}
+
+std::string encode_request(const std::string& path, UnmountMode mode) {
+  return (mode == UnmountMode::kLazy ? 'z' : 'u') + path;
+}
+
+Outcome<void> serve_request(std::string_view message) {
+  const UnmountMode mode = message[0] == 'z' ? UnmountMode::kLazy : UnmountMode::kGraceful;
+  return run_fusermount(std::string(message.substr(1)), mode);
+}
+
+// The exit code, the message, NUL and the hint.
+std::string encode_reply(const Outcome<void>& outcome) {
+  if (outcome) return {static_cast<char>(ExitCode::kOk)};
+  const Failure& failure = outcome.error();
+  std::string reply(1, static_cast<char>(failure.exit_code));
+  return reply.append(failure.message).append(1, '\0').append(failure.hint);
+}
+
+Outcome<void> decode_reply(std::string_view reply) {
+  const auto code = static_cast<ExitCode>(reply[0]);
+  if (code == ExitCode::kOk) return {};
+  const std::size_t end = reply.find('\0', 1);
+  const std::string_view hint =
+      end == std::string_view::npos ? std::string_view() : reply.substr(end + 1);
+  return give_up(code, std::string(reply.substr(1, end - 1)), std::string(hint));
+}
+
+// --- the helper ----------------------------------------------------------------------------------
+
+// Holds on to nothing of its parent, and least of all to the channel: the connection would live for
+// as long as the helper does.
+void let_go(int socket) {
+  // Not killed along with the process group or terminal of who started us.
+  ::setsid();
+  sigset_t signals;
+  ::sigfillset(&signals);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::prctl(PR_SET_NAME, "ourofs-unmount");
+  if (::dup3(socket, kSocket, O_CLOEXEC) < 0 && socket != kSocket) ::_exit(1);
+  ::closefrom(kSocket + 1);
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd = STDIN_FILENO; fd < kSocket; ++fd) ::dup2(null.get(), fd);
+}
+
+void detach(const std::string& path) {
+  if (::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0 || errno != EPERM) return;
+  static_cast<void>(run_fusermount(path, UnmountMode::kLazy));
+}
+
+void detach_when_dead(const MountId& id, const std::string& path) {
+  constexpr int kLooks = 1'000;
+  constexpr useconds_t kPauseUs = 10'000;
+  for (int look = 0; look < kLooks; ++look) {
+    const std::string now = path_of_mount(id, path);
+    if (now.empty()) return;
+    if (is_dead(now)) return detach(now);
+    ::usleep(kPauseUs);
+  }
+}
+
+[[noreturn]] void help(const MountId& id, const std::string& path,
+                       UnmountHelper::Orphaned orphaned) {
+  for (std::string request = receive(kSocket); !request.empty(); request = receive(kSocket)) {
+    if (request[0] == kEnd) ::_exit(0);
+    tell(kSocket, encode_reply(serve_request(request)));
+  }
+  if (orphaned == UnmountHelper::Orphaned::kDetaches) detach_when_dead(id, path);
+  ::_exit(0);
+}
+
+}  // namespace
+
+loop::Result<std::unique_ptr<UnmountHelper>> UnmountHelper::start(const MountId& id,
+                                                                  const std::string& path,
+                                                                  Orphaned orphaned) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return loop::fail(errno);
+  }
+  const UniqueFd theirs(ends[0]);
+  UniqueFd ours(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) return loop::fail(errno);
+  if (child == 0) {
+    let_go(theirs.get());
+    help(id, path, orphaned);
+  }
+  return std::unique_ptr<UnmountHelper>(new UnmountHelper(std::move(ours), child));
+}
+
+UnmountHelper::~UnmountHelper() {
+  // By a word and not by a signal: what kills the helper could kill others (call_filter.hpp).
+  tell(socket_.get(), std::string(1, kEnd));
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+Outcome<void> UnmountHelper::unmount(const std::string& path, UnmountMode mode) {
+  std::string reply;
+  if (tell(socket_.get(), encode_request(path, mode))) reply = receive(socket_.get());
+  if (!reply.empty()) return decode_reply(reply);
+  return give_up(
+      ExitCode::kSystem,
+      "cannot unmount " + quoted(path) + ": the process that was to execute fusermount3 has ended",
+      "try fusermount3 -u");
+}
+
+}  // namespace ouro::mount_helper

@@ -1,0 +1,62 @@
+// The option auto_unmount and fusermount3 at work are tested with whole mounts; here, what the two
+// processes say to each other.
+#include "mount-helper/unmount_helper.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace ouro::mount_helper {
+namespace {
+
+std::unique_ptr<UnmountHelper> start() {
+  auto helper = UnmountHelper::start({}, "/nowhere", UnmountHelper::Orphaned::kEnds);
+  EXPECT_TRUE(helper.has_value());
+  return helper ? std::move(*helper) : nullptr;
+}
+
+pid_t only_child() {
+  pid_t child = -1;
+  std::ifstream("/proc/thread-self/children") >> child;
+  return child;
+}
+
+TEST(UnmountHelper, TellsWhatRunningFusermountComesTo) {
+  const auto helper = start();
+  ASSERT_NE(helper, nullptr);
+  for (const UnmountMode mode : {UnmountMode::kGraceful, UnmountMode::kLazy}) {
+    const auto here = run_fusermount("/no mount", mode);
+    const auto there = helper->unmount("/no mount", mode);
+    ASSERT_FALSE(there.has_value());
+    EXPECT_EQ(there.error(), here.error());
+  }
+}
+
+TEST(UnmountHelper, ItsDeathIsTold) {
+  const auto helper = start();
+  ASSERT_NE(helper, nullptr);
+  const pid_t child = only_child();
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(::kill(child, SIGKILL), 0);
+  siginfo_t info;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  const auto refused = helper->unmount("/mnt", UnmountMode::kGraceful);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(render(refused.error()),
+            "ourofs: cannot unmount '/mnt': the process that was to execute fusermount3 has ended "
+            "(try fusermount3 -u)");
+}
+
+TEST(UnmountHelper, EndsWithTheObject) {
+  start().reset();
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "it is left";
+}
+
+}  // namespace
+}  // namespace ouro::mount_helper
