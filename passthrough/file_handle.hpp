@@ -61,7 +61,8 @@ class FileHandle {
   [[nodiscard]] std::optional<Credentials> payer() const;
 
  private:
-  struct Opener {
+  // Aligned, or clang 14 calls a library for what is one instruction.
+  struct alignas(8) Opener {
     uid_t uid = 0;
     gid_t gid = 0;
   };
