@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -44,10 +45,10 @@ constexpr std::size_t kPage = 4096;
 
 #if OURO_SANITIZED
 constexpr std::size_t kNames = 20'000;
-constexpr int kThreads = 200;
+constexpr std::size_t kThreads = 500;
 #else
 constexpr std::size_t kNames = 1'000'000;
-constexpr int kThreads = 1'000;
+constexpr std::size_t kThreads = 10'000;
 #endif
 
 // Lets a running process open that many more descriptors, for as long as the object lives.
@@ -198,13 +199,12 @@ TEST(HugeDirectory, IsListedOnceAndInLittleMemory) {
 }
 
 // Direct reads, one after the other; the first wrong one ends it.
-bool read_often(const std::string& file, int reads, unsigned seed) {
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+bool read_often(int fd, int reads, unsigned seed) {
   alignas(kPage) std::array<char, kPage> page;
   for (int i = 0; i < reads; ++i) {
     const std::size_t number = (seed + static_cast<unsigned>(i) * 37) % 256;
     const auto at = static_cast<off_t>(number * kPage);
-    if (::pread(fd.get(), page.data(), kPage, at) != ssize_t{kPage}) return false;
+    if (::pread(fd, page.data(), kPage, at) != ssize_t{kPage}) return false;
     if (first_wrong_byte(std::span(page).first(64), static_cast<std::uint64_t>(at))) return false;
   }
   return true;
@@ -214,29 +214,35 @@ class Flood : public ::testing::TestWithParam<Backing> {};
 
 TEST_P(Flood, IsAnsweredToTheLastRequest) {
   OURO_REQUIRE(has_root());
-  constexpr int kReads = 10;
+  constexpr int kReads = 5;
   const Mode mode{Who::kRoot, GetParam(), Metadata::kInline, 2};
   Mounted mounted({.options = mode.options()});
   const auto content = pattern(256 * kPage, 0);
   make_file(mounted.source() / "file", {content.data(), content.size()});
-  in_child(Who::kRoot, [&] {
+  const auto flood = [&] {
     const std::string file = mounted.path() / "file";
-    std::atomic<int> right = 0;
+    const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    mounted.signal(SIGSTOP);
+    std::atomic<std::size_t> right = 0;
     std::vector<std::thread> threads;
     threads.reserve(kThreads);
-    for (int i = 0; i < kThreads; ++i) {
+    for (std::size_t i = 0; i < kThreads; ++i) {
       threads.emplace_back([&, i] {
-        if (read_often(file, kReads, static_cast<unsigned>(i))) ++right;
+        if (read_often(fd.get(), kReads, static_cast<unsigned>(i))) ++right;
       });
     }
+    const auto all = [&] { return requests_in_flight(mounted.path()) >= kThreads; };
+    EXPECT_TRUE(eventually(all, std::chrono::seconds(40))) << requests_in_flight(mounted.path());
+    mounted.signal(SIGCONT);
     // Somebody else's wait has an end while they are at it.
     struct ::stat found {};
     EXPECT_EQ(::stat(mounted.path().c_str(), &found), 0);
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(right, kThreads);
-  });
+  };
+  in_child(Who::kRoot, flood, std::chrono::seconds(100));
   const Statistics statistics = mounted.statistics();
-  EXPECT_GE(statistics["request.READ"], std::uint64_t{kThreads} * kReads);
+  EXPECT_GE(statistics["request.READ"], kThreads * kReads);
   for (const auto& complaint : disprove(mode, mounted, statistics, Work::kAny)) {
     ADD_FAILURE() << complaint;
   }

@@ -244,14 +244,29 @@ bool is_mountpoint(const std::filesystem::path& path) {
   return find_mount(path).has_value();
 }
 
+namespace {
+
+// The control directory of the connection; empty if it has none.
+std::filesystem::path control_directory(const std::filesystem::path& mountpoint) {
+  const auto mount = find_mount(mountpoint);
+  // A disk's number may be the same as that of somebody's connection.
+  if (!mount || !mount->device.starts_with("0:")) return {};
+  return "/sys/fs/fuse/connections/" + mount->device.substr(2);
+}
+
+}  // namespace
+
 void abort_connection(const std::filesystem::path& mountpoint) {
   // While the mount is held by a descriptor, nobody else's can get its number. O_PATH: no request.
   const loop::UniqueFd held(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
-  const auto mount = find_mount(mountpoint);
-  // A disk's number may be the same as that of somebody's connection.
-  if (!mount || !mount->device.starts_with("0:")) return;
-  const std::string minor = mount->device.substr(2);
-  std::ofstream("/sys/fs/fuse/connections/" + minor + "/abort") << "1";
+  const auto control = control_directory(mountpoint);
+  if (!control.empty()) std::ofstream(control / "abort") << "1";
+}
+
+std::size_t requests_in_flight(const std::filesystem::path& mountpoint) {
+  std::size_t count = 0;
+  std::ifstream(control_directory(mountpoint) / "waiting") >> count;
+  return count;
 }
 
 std::string ourofs_program() {

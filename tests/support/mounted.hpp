@@ -111,6 +111,8 @@ class Mounted {
 [[nodiscard]] bool is_mountpoint(const std::filesystem::path& path);
 // Ends the FUSE connection of what is mounted there, as root.
 void abort_connection(const std::filesystem::path& mountpoint);
+// How many requests of the mount there have begun and not ended, whoever has them.
+[[nodiscard]] std::size_t requests_in_flight(const std::filesystem::path& mountpoint);
 // The program under test.
 [[nodiscard]] std::string ourofs_program();
 
