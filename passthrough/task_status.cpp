@@ -36,8 +36,8 @@ UniqueFd open_tasks() {
 }
 
 const UniqueFd& tasks() {
-  static const UniqueFd directory = open_tasks();
-  return directory;
+  static const UniqueFd kDirectory = open_tasks();
+  return kDirectory;
 }
 
 std::string content_of(pid_t pid, const char* file) {
