@@ -21,7 +21,7 @@ using loop::UniqueFd;
 
 constexpr int kSocket = STDERR_FILENO + 1;  // in the helper
 constexpr char kEnd = 'e';
-constexpr std::size_t kLongestMessage = 16 * 1024;
+constexpr std::size_t kLongestMessage = 16'384;
 
 // --- messages: one packet each, whose first byte says what it is ---------------------------------
 
