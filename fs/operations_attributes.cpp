@@ -152,11 +152,12 @@ Reply setxattr(OperationContext& context, Request& request) {
   }
   const char* name = reader.name();
   if (name == nullptr || reader.rest().size() < in.size) return loop::fail(EINVAL);
+  const passthrough::Caller caller = request.caller();
   passthrough::SetIdKiller killer;
-  if ((in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0) killer = request.caller();
+  if ((in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0) killer = caller;
   OURO_TRY(context.tree.setxattr(context.executor, request.header().nodeid, name,
                                  reader.rest().first(in.size), static_cast<int>(in.flags), killer,
-                                 request.caller()));
+                                 caller));
   return 0;
 }
 
