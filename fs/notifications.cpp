@@ -6,10 +6,21 @@
 
 namespace ouro::fs {
 
-void drop_attributes(const Notifier& notifier, std::uint64_t node) {
-  const fuse_notify_inval_inode_out out{node, -1, 0};  // off < 0: attributes alone
+namespace {
+
+void invalidate(const Notifier& notifier, const fuse_notify_inval_inode_out& out) {
   // A node that the client has forgotten meanwhile is no failure.
   static_cast<void>(notifier.notify(FUSE_NOTIFY_INVAL_INODE, std::as_bytes(std::span(&out, 1))));
+}
+
+}  // namespace
+
+void drop_attributes(const Notifier& notifier, std::uint64_t node) {
+  invalidate(notifier, {node, -1, 0});  // off < 0: attributes alone
+}
+
+void drop_pages(const Notifier& notifier, std::uint64_t node) {
+  invalidate(notifier, {node, 0, 0});  // len 0: to the end
 }
 
 }  // namespace ouro::fs

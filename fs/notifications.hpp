@@ -13,4 +13,8 @@ namespace ouro::fs {
 // use.
 void drop_attributes(const Notifier& notifier, std::uint64_t node);
 
+// The pages that the client has of a file are no longer its content. Waits for READs and WRITEs of
+// them: never in a thread that serves requests.
+void drop_pages(const Notifier& notifier, std::uint64_t node);
+
 }  // namespace ouro::fs

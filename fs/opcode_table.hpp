@@ -23,6 +23,7 @@ struct OperationContext {
   Closer& closer;
   const Notifier& notifier;
   passthrough::LockListener& lock_listener;  // of the loop that the request came to
+  bool in_worker = false;                    // so that it may wait for what the loops serve
 };
 
 // Bytes of request.payload() that make the reply, or the errno to reply.

@@ -6,6 +6,12 @@
 
 namespace ouro::fs::operations {
 
+// The reply of a handler that cannot go on in the loop's thread: it will be run again.
+inline Reply ask_for_worker(Request& request) {
+  request.ask_for_worker();
+  return 0;
+}
+
 // operations_names.cpp
 Reply lookup(OperationContext& context, Request& request);
 Reply readlink(OperationContext& context, Request& request);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "fs/argument_reader.hpp"
+#include "fs/client_pages.hpp"
 #include "fs/encode.hpp"
 #include "fs/operations.hpp"
 
@@ -67,9 +68,10 @@ std::span<std::byte> xattr_space(Request& request, std::uint32_t asked_bytes) {
 
 Reply getattr(OperationContext& context, Request& request) {
   // The O_PATH descriptor of the inode answers for unlinked files too, so the fh is not needed.
-  return reply_attributes(
-      context, request,
-      context.tree.attributes(context.executor, request.header().nodeid, 0, kAttributeMask));
+  const std::uint64_t node = request.header().nodeid;
+  const auto stat = context.tree.attributes(context.executor, node, 0, kAttributeMask);
+  if (!settle_pages(context, node)) return ask_for_worker(request);
+  return reply_attributes(context, request, stat);
 }
 
 Reply setattr(OperationContext& context, Request& request) {
@@ -89,6 +91,7 @@ Reply statx(OperationContext& context, Request& request) {
   OURO_TRY_ASSIGN(const auto stat,
                   context.tree.attributes(context.executor, request.header().nodeid, sync,
                                           in.sx_mask | STATX_BASIC_STATS));
+  if (!settle_pages(context, request.header().nodeid)) return ask_for_worker(request);
   auto& out = request.reply_struct<wire::StatxOut>();
   encode_timeout(context.connection.cache.attribute_timeout_ns, out.attr_valid,
                  out.attr_valid_nsec);

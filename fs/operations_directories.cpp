@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "fs/argument_reader.hpp"
+#include "fs/client_pages.hpp"
 #include "fs/directory_packer.hpp"
 #include "fs/encode.hpp"
 #include "fs/operations.hpp"
@@ -120,8 +121,13 @@ Reply readdirplus(OperationContext& context, Request& request) {
                           // attributes.
                           const auto found =
                               context.tree.lookup(context.executor, parent, entry.name);
-                          if (found) encode(*found, context.connection.cache, out);
                           if (found) inode = found->stat.stx_ino;
+                          // Nor what the client must first drop pages for: a LOOKUP will do it.
+                          if (found && settle_pages(context, found->node)) {
+                            encode(*found, context.connection.cache, out);
+                          } else if (found) {
+                            context.closer.close(context.tree.forget(found->node, 1));
+                          }
                         }
                         packer.add({reinterpret_cast<const std::byte*>(&out), sizeof out}, inode,
                                    entry.next_offset, entry.type, name);

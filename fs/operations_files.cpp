@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "fs/argument_reader.hpp"
+#include "fs/client_pages.hpp"
 #include "fs/creator.hpp"
 #include "fs/encode.hpp"
 #include "fs/notifications.hpp"
@@ -77,6 +78,13 @@ void set_opener(OperationContext& context, const Request& request,
   if (file) (*file)->set_opener(opener.uid, opener.gid);
 }
 
+constexpr std::uint32_t kKeepsPages = FOPEN_KEEP_CACHE;
+
+bool has_foreign_change(const OperationContext& context, passthrough::FileHandleId handle) {
+  const auto file = context.tree.file(handle);
+  return file && (*file)->inode().content && (*file)->inode().content->foreign_change() != 0;
+}
+
 struct CreateOut {
   fuse_entry_out entry;
   fuse_open_out open;
@@ -91,6 +99,8 @@ Reply reply_created(OperationContext& context, Request& request, std::uint32_t c
   set_opener(context, request, created->handle);
   out.open.fh = created->handle;
   out.open.open_flags = open_flags(context, client_flags, created->handle);
+  // It can have been there already, and somebody else in it.
+  if (has_foreign_change(context, created->handle)) out.open.open_flags &= ~kKeepsPages;
   return sizeof out;
 }
 
@@ -116,6 +126,7 @@ Reply open(OperationContext& context, Request& request) {
   fuse_open_in in;
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
   const std::uint64_t node = request.header().nodeid;
+  if (!settle_pages(context, node)) return ask_for_worker(request);
   const auto killer = flagged_killer(in.open_flags, request);
   OURO_TRY_ASSIGN(const auto handle,
                   context.tree.open(context.executor, node, static_cast<int>(in.flags), killer));

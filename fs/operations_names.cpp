@@ -2,6 +2,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs/argument_reader.hpp"
+#include "fs/client_pages.hpp"
 #include "fs/creator.hpp"
 #include "fs/encode.hpp"
 #include "fs/operations.hpp"
@@ -47,6 +48,10 @@ Reply lookup(OperationContext& context, Request& request) {
   if (!entry && entry.error().value() == ENOENT && cache.negative_timeout_ns > 0) {
     encode_negative(cache, request.reply_struct<fuse_entry_out>());
     return sizeof(fuse_entry_out);
+  }
+  if (entry && !settle_pages(context, entry->node)) {
+    context.closer.close(context.tree.forget(entry->node, 1));
+    return ask_for_worker(request);
   }
   return reply_entry(context, request, entry);
 }

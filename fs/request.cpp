@@ -12,6 +12,7 @@ bool Request::receive(std::span<const std::byte> message) {
   error_ = 0;
   reply_bytes_ = 0;
   left_open_ = false;
+  wants_worker_ = false;
   interrupted_ = false;
   arguments_ = message.subspan(sizeof header_);
   extensions_ = {};

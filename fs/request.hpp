@@ -49,6 +49,8 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   [[nodiscard]] int error() const { return error_; }
   // Somebody else replies, in his own time and maybe already: the slot is given up without.
   void leave_open() { left_open_ = true; }
+  // Not here: the handler is to be run again, in a worker. Before anything is written to payload().
+  void ask_for_worker() { wants_worker_ = true; }
   [[nodiscard]] std::span<const std::byte> reply_payload() const {
     return payload_.first(reply_bytes_);
   }
@@ -82,6 +84,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   int error_ = 0;
   std::size_t reply_bytes_ = 0;
   bool left_open_ = false;
+  bool wants_worker_ = false;
 
   // The server's bookkeeping.
   passthrough::TransferOp transfer_;

@@ -41,6 +41,10 @@ bool adds_inode(std::uint32_t opcode) {
   }
 }
 
+bool opens_file(std::uint32_t opcode) {
+  return opcode == FUSE_OPEN || opcode == FUSE_CREATE || opcode == FUSE_TMPFILE;
+}
+
 // For a count that one thread writes and others look at: cheaper than an atomic addition.
 void change(std::atomic<std::size_t>& count, int by) {
   count.store(count.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
@@ -67,6 +71,7 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       pool_closer_(pool_),
       pool_(context, kMaxWorkers),
       pruner_(context, tree, transport, log_),
+      page_watch_(context, tree, connection, executors.metadata.identity(), transport),
       posted_bh_(context, [this] { take_posted_interrupts(); }) {}
 
 void Server::drain() {
@@ -247,7 +252,8 @@ void Server::run_waiting(Request& request) {
 }
 
 void Server::run_handler(Request& request) {
-  reply(request, request.row_->handle(operation_, request));
+  const Reply result = request.row_->handle(operation_, request);
+  request.wants_worker_ ? submit_to_pool(request) : reply(request, result);
 }
 
 void Server::defer(Request& request) {
@@ -272,6 +278,7 @@ void Server::pool_deferred() {
 void Server::submit_to_pool(Request& request) {
   ++counters_.pooled;
   request.stage_ = Request::Stage::kPooled;
+  request.wants_worker_ = false;
   pool_.submit(request);
 }
 
@@ -279,8 +286,8 @@ void Server::run_in_pool(Request& request) {
   if (adds_inode(request.header().opcode)) operation_.tree.wait_for_room();
   passthrough::InlineExecutor executor(executors_.metadata.identity());
   InlineCloser closer;
-  OperationContext operation{operation_.tree, executor,   operation_.connection,
-                             closer,          transport_, lock_replies_};
+  OperationContext operation{operation_.tree, executor, operation_.connection, closer, transport_,
+                             lock_replies_,   true};
   const Reply result = request.row_->handle(operation, request);
   result ? request.succeed(*result) : request.fail(result.error().value());
 }
@@ -304,6 +311,7 @@ void Server::reply_error(Request& request, int errno_value) {
 void Server::send(Request& request) {
   request.stage_ = Request::Stage::kIdle;
   if (request.left_open_) return leave_to_wait(request);
+  if (request.error() == 0 && opens_file(request.header().opcode)) page_watch_.begin();
   transport_.reply(request);
   pruner_.prune_if_crowded();
 }

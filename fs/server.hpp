@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/client_pages.hpp"
 #include "fs/opcode_table.hpp"
 #include "fs/parked_requests.hpp"
 #include "fs/pruner.hpp"
@@ -173,6 +174,7 @@ class Server final : public RequestSink {
   PoolCloser pool_closer_;  // before the pool, which it gives a job to
   loop::WorkerPool pool_;
   Pruner pruner_;
+  PageWatch page_watch_;
 
   static constexpr std::size_t kEarlyInterrupts = 64;
   std::array<std::uint64_t, kEarlyInterrupts> early_interrupts_{};  // a ring of targets not found

@@ -102,6 +102,7 @@ passthrough::Tree::Options options_of_tree(const Options& options, SourceTree::V
   } else if (view == SourceTree::View::kShared) {
     tree.submounts = Submounts::kAvoidOwn;
   }
+  tree.watches_content = watches_content(options);
   if (options.writeback) tree.write_back = passthrough::WriteBack::kOn;
   return tree;
 }

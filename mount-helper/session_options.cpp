@@ -22,8 +22,8 @@ fs::CachePolicy mode_policy(CacheMode mode) {
     case CacheMode::kAuto:
       break;
   }
-  // Data is cached while a file is open and dropped when its size or mtime turns out to be new.
-  return {kSecondNs, kSecondNs, 0, 0, 0, FUSE_AUTO_INVAL_DATA};
+  // Data is kept until somebody else changes it (watches_content()).
+  return {kSecondNs, kSecondNs, 0, FOPEN_KEEP_CACHE, 0, 0};
 }
 
 void override_timeout(const std::optional<double>& seconds, std::uint64_t& timeout_ns) {
@@ -44,6 +44,10 @@ fs::CachePolicy cache_policy(const Options& options) {
     policy.file_open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
   }
   return policy;
+}
+
+bool watches_content(const Options& options) {
+  return options.cache == CacheMode::kAuto && !options.direct_io;
 }
 
 fs::SessionOptions session_options(const Options& options) {

@@ -8,6 +8,8 @@
 namespace ouro::mount_helper {
 
 [[nodiscard]] fs::CachePolicy cache_policy(const Options& options);
+// Whether pages are cached of files that others may change.
+[[nodiscard]] bool watches_content(const Options& options);
 [[nodiscard]] fs::SessionOptions session_options(const Options& options);
 
 }  // namespace ouro::mount_helper

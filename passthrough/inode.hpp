@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "loop/unique_fd.hpp"
+#include "passthrough/content_history.hpp"
 #include "passthrough/source_handle.hpp"
 
 namespace ouro::passthrough {
@@ -29,7 +30,8 @@ struct Inode {
   FileKey key;
   mode_t type = 0;  // S_IFMT bits
   loop::UniqueFd path_fd;
-  std::optional<SourceHandle> handle = {};  // only where there is no path_fd
+  std::optional<SourceHandle> handle = {};       // only where there is no path_fd
+  std::shared_ptr<ContentHistory> content = {};  // of a regular file, once it is in the table
 
   [[nodiscard]] bool held_by_handle() const { return handle.has_value(); }
 };

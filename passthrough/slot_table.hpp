@@ -54,6 +54,17 @@ class SlotTable {
     return std::exchange(slot->object, nullptr);
   }
 
+  // Calls `look` for each object, with a lock held: it must do little, and nothing with this table.
+  template <typename Look>
+  void for_each(Look look) const {
+    for (const Shard& shard : shards_) {
+      const std::lock_guard lock(shard.mutex);
+      for (const Slot& slot : shard.slots) {
+        if (slot.object) look(*slot.object);
+      }
+    }
+  }
+
   [[nodiscard]] std::size_t size() const {
     std::size_t count = 0;
     for (const Shard& shard : shards_) {

@@ -51,6 +51,7 @@ void TransferOp::start_write(AsyncExecutor& executor, std::shared_ptr<FileHandle
   offset_ = (rw_flags & RWF_APPEND) != 0 ? 0 : checked(offset);
   rw_flags_ = rw_flags;
   credentials = write_credentials;
+  change_.emplace(file->inode(), file->buffered_fd());
   start(executor, std::move(file), Kind::kWrite, access);
 }
 
@@ -156,6 +157,7 @@ bool TransferOp::absorb(KernelResult result) {
 void TransferOp::finish(KernelResult result) {
   executor_ = nullptr;
   credentials = nullptr;
+  change_.reset();  // before the reply, which lets others go on
   file_.reset();
   listener_.transfer_done(result);  // may start this again
 }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "passthrough/executor.hpp"
@@ -61,7 +62,8 @@ class TransferOp final : public Op {
   Listener& listener_;
   AsyncExecutor* executor_ = nullptr;
   std::shared_ptr<FileHandle> file_;
-  int fd_ = -1;  // one of file_'s
+  std::optional<ContentChange> change_;  // of file_, by a write
+  int fd_ = -1;                          // one of file_'s
   Kind kind_ = Kind::kRead;
   Access access_ = Access::kBuffered;
   bool abandoned_ = false;

@@ -43,6 +43,7 @@ class Tree {
   struct Options {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
+    bool watches_content = false;  // keeps a ContentHistory of what has been opened
     Watermark watermark = {};
     // How many inodes are to be held by a descriptor, 1: the root alone. The others are held by
     // file handles; without these, see take_crowding().
@@ -141,6 +142,15 @@ class Tree {
                                                  std::span<const std::byte> in,
                                                  std::span<std::byte> out);
 
+  // The history of a file's content after a look at the file; null where none is kept: of what is
+  // no regular file, has never been opened, or is not watched.
+  [[nodiscard]] std::shared_ptr<ContentHistory> look_at_content(Executor& executor, NodeId node);
+  [[nodiscard]] bool watches_content() const { return options_.watches_content; }
+  // Of those who look at all open files every `period_ns`, one is told to do it.
+  [[nodiscard]] bool take_watch(std::int64_t now_ns, std::int64_t period_ns);
+  // The nodes that are open as files; those whose content is watched.
+  [[nodiscard]] std::vector<NodeId> open_nodes() const;
+
   // Locks of open files.
   [[nodiscard]] FileLocks& locks() { return locks_; }
 
@@ -235,8 +245,8 @@ class Tree {
   [[nodiscard]] Status check_room(DescriptorBudget::Use use) {
     return budget_.check_room(use, proc_fds_.get());
   }
-  [[nodiscard]] FileHandleId insert(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
-                                    RingStart start);
+  [[nodiscard]] FileHandleId insert(NodeId node, InodeRef inode, loop::UniqueFd buffered,
+                                    loop::UniqueFd direct, RingStart start);
   [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);
 
   const Options options_;
@@ -252,6 +262,7 @@ class Tree {
   SlotTable<DirHandle> directories_;
   FileLocks locks_;
   OwnMount own_mount_;
+  std::atomic<std::int64_t> watched_ns_ = 0;  // when take_watch() was last granted
 };
 
 }  // namespace ouro::passthrough

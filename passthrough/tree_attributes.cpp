@@ -144,6 +144,8 @@ Result<struct ::statx> Tree::change_attributes(Executor& executor, NodeId node,
   const bool changes_nothing = !changes.mode && !changes.uid && !changes.gid && !changes.size &&
                                !changes.atime && !changes.mtime;
   if (changes_nothing) OURO_TRY(touch(executor, inode, changes.killer));
+  std::optional<ContentChange> change;
+  if (changes.size || changes.mtime) change.emplace(*inode, inode.fd());
   if (changes.size) {
     const auto killing = killing_credentials(changes.killer, inode.fd());
     OURO_TRY(set_size(executor, inode, handle, *changes.size, killing ? &*killing : nullptr));

@@ -61,6 +61,8 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
     const int open_flags = buffered_flags(flags, write_back) | (flags & O_TRUNC);
     return reopen_for(executor, path_fd, flags, open_flags, killing ? &*killing : nullptr);
   };
+  std::optional<ContentChange> change;
+  if ((flags & O_TRUNC) != 0) change.emplace(*inode, path_fd);
   auto buffered = open_buffered(options_.write_back);
   if (!buffered && buffered.error() == loop::Errno(EACCES) &&
       options_.write_back == WriteBack::kOn) {
@@ -69,11 +71,16 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
   }
   if (!buffered) return tl::unexpected(buffered.error());
   const RingStart start = ring_start(executor, *inode, path_fd);
-  return insert(inode.ref(), *std::move(buffered), std::move(direct), start);
+  return insert(node, inode.ref(), *std::move(buffered), std::move(direct), start);
 }
 
-FileHandleId Tree::insert(InodeRef inode, UniqueFd buffered, UniqueFd direct, RingStart start) {
+FileHandleId Tree::insert(NodeId node, InodeRef inode, UniqueFd buffered, UniqueFd direct,
+                          RingStart start) {
   budget_.note(buffered.get());
+  if (options_.watches_content && inode->content) {
+    inode->content->begin(node);
+    inode->content->look(buffered.get());
+  }
   return files_.insert(std::make_shared<FileHandle>(std::move(inode), std::move(buffered),
                                                     std::move(direct), start));
 }
@@ -169,8 +176,34 @@ Result<CreatedFile> Tree::adopt(Executor& executor, UniqueFd buffered, int flags
   // An error: forgotten meanwhile, by a broken client.
   OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(file.entry.node));
   const RingStart start = ring_start(executor, *inode, buffered.get());
-  file.handle = insert(std::move(inode), std::move(buffered), std::move(direct), start);
+  file.handle =
+      insert(file.entry.node, std::move(inode), std::move(buffered), std::move(direct), start);
   return file;
+}
+
+std::shared_ptr<ContentHistory> Tree::look_at_content(Executor& executor, NodeId node) {
+  if (!options_.watches_content) return nullptr;
+  const auto inode = pin(executor, node);
+  if (!inode || !(*inode)->content || (*inode)->content->node() == 0) return nullptr;
+  (*inode)->content->look(inode->fd());
+  return (*inode)->content;
+}
+
+bool Tree::take_watch(std::int64_t now_ns, std::int64_t period_ns) {
+  std::int64_t watched_ns = watched_ns_.load();
+  return now_ns - watched_ns >= period_ns / 2 &&
+         watched_ns_.compare_exchange_strong(watched_ns, now_ns);
+}
+
+std::vector<NodeId> Tree::open_nodes() const {
+  std::vector<NodeId> nodes;
+  files_.for_each([&nodes](const FileHandle& file) {
+    const auto& content = file.inode().content;
+    if (content && content->node() != 0) nodes.push_back(content->node());
+  });
+  std::ranges::sort(nodes);
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  return nodes;
 }
 
 Result<std::shared_ptr<FileHandle>> Tree::file(FileHandleId handle) const {
@@ -192,6 +225,7 @@ Status Tree::fallocate(Executor& executor, FileHandleId handle, int mode, std::i
                        std::int64_t length, const SetIdKiller& killer) {
   OURO_TRY_ASSIGN(const auto open_file, file(handle));
   const auto killing = unflagged_killing_credentials(killer, open_file->buffered_fd());
+  const ContentChange change(open_file->inode(), open_file->buffered_fd());
   return to_status(sys::fallocate(executor, open_file->buffered_fd(), mode, offset, length,
                                   killing ? &*killing : nullptr));
 }
@@ -213,6 +247,7 @@ Result<std::size_t> Tree::copy_file_range(Executor& executor, FileHandleId in,
   off64_t from = in_offset;
   off64_t to = out_offset;
   const auto killing = unflagged_killing_credentials(killer, target->buffered_fd());
+  const ContentChange change(target->inode(), target->buffered_fd());
   OURO_TRY_ASSIGN(
       const std::int64_t copied, loop::to_result(executor.call(killing ? &*killing : nullptr, [&] {
         return from_libc(

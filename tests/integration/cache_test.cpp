@@ -4,15 +4,19 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,6 +27,7 @@
 #include "tests/integration/file_tools.hpp"
 #include "tests/integration/mode.hpp"
 #include "tests/integration/requirements.hpp"
+#include "tests/integration/shared_memory.hpp"
 
 namespace ouro::testing {
 namespace {
@@ -272,6 +277,210 @@ TEST(CacheAuto, ShowsForeignChangesSoon) {
     EXPECT_TRUE(eventually([&] { return read_file(mounted.path() / "f") == "SECON"; },
                            std::chrono::seconds(3)));
   });
+}
+
+// The file of the source, and of the mount after one read of it, so that its page is cached.
+struct CachedFile {
+  explicit CachedFile(const Mounted& mounted, const char* content)
+      : native_path(mounted.source() / "f"), path(mounted.path() / "f") {
+    make_file(native_path, content);
+    native = UniqueFd(::open(native_path.c_str(), O_RDWR | O_CLOEXEC));
+    ::usleep(20'000);  // another tick of mtime
+  }
+  // In a child: opens it and reads it once.
+  void cache(const std::string& content) {
+    fd = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_TRUE(fd);
+    ASSERT_EQ(text(content.size()), content);
+  }
+  [[nodiscard]] std::string text(std::size_t bytes, off_t offset = 0) const {
+    const std::vector<char> read = read_at(fd.get(), bytes, offset);
+    return {read.begin(), read.end()};
+  }
+  void write_natively(std::string_view text, off_t offset = 0) const {
+    EXPECT_EQ(::pwrite(native.get(), text.data(), text.size(), offset),
+              static_cast<ssize_t>(text.size()));
+  }
+
+  std::filesystem::path native_path;
+  std::filesystem::path path;
+  UniqueFd native;
+  UniqueFd fd;
+};
+
+// Who reads on in an open file, and asks for nothing else, sees them within the attributes' time.
+TEST(CacheAuto, ShowsForeignChangesToWhoReadsOn) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted;
+  CachedFile file(mounted, "first");
+  in_child(Who::kRoot, [&] {
+    file.cache("first");
+    file.write_natively("SECON");
+    EXPECT_TRUE(eventually([&] { return file.text(5) == "SECON"; }, std::chrono::seconds(3)));
+  });
+}
+
+TEST(CacheAuto, ShowsForeignChangesBetweenItsOwn) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted;
+  CachedFile file(mounted, "...");
+  in_child(Who::kRoot, [&] {
+    file.cache("...");
+    EXPECT_EQ(::pwrite(file.fd.get(), "1", 1, 0), 1);
+    ::usleep(20'000);
+    file.write_natively("2", 1);
+    ::usleep(20'000);
+    EXPECT_EQ(::pwrite(file.fd.get(), "3", 1, 2), 1);
+    EXPECT_TRUE(eventually([&] { return file.text(3) == "123"; }, std::chrono::seconds(3)));
+  });
+}
+
+// Whoever has been shown the new time reads the new content.
+TEST(CacheAuto, ShowsForeignChangesNoLaterThanTheirTime) {
+  OURO_REQUIRE(has_root());
+  for (const char* options : {"metadata=inline", "metadata=nested", "attr_timeout=0"}) {
+    SCOPED_TRACE(options);
+    Mounted mounted({.options = {"-o", options}});
+    CachedFile file(mounted, "000");
+    in_child(Who::kRoot, [&] {
+      file.cache("000");
+      for (int i = 1; i < 6; ++i) {
+        const auto mtime = [&] {
+          struct ::stat stat {};
+          // By name and by handle: a LOOKUP, a GETATTR.
+          EXPECT_EQ(i % 2 == 0 ? ::lstat(file.path.c_str(), &stat) : ::fstat(file.fd.get(), &stat),
+                    0);
+          return std::pair(stat.st_mtim.tv_sec, stat.st_mtim.tv_nsec);
+        };
+        const auto before = mtime();
+        const std::string text = std::to_string(100 + i);
+        file.write_natively(text);
+        EXPECT_TRUE(eventually([&] { return mtime() != before; }, std::chrono::seconds(3)));
+        EXPECT_EQ(file.text(3), text);
+        ::usleep(20'000);
+      }
+    });
+  }
+}
+
+// What others append to a page that is cached is never seen as the zeros that the page ended with.
+TEST(CacheAuto, ShowsWhatOthersAppend) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = {"-o", "attr_timeout=0"}});
+  CachedFile file(mounted, "0");
+  in_child(Who::kRoot, [&] {
+    file.cache("0");
+    for (int i = 1; i < 200; ++i) {
+      // By turns, so that there is a change of ours before each of theirs.
+      const char digit = static_cast<char>('0' + i % 10);
+      if (i % 3 == 0) {
+        EXPECT_EQ(::pwrite(file.fd.get(), &digit, 1, i), 1);
+      } else {
+        file.write_natively({&digit, 1}, i);
+      }
+      std::string text;
+      EXPECT_TRUE(eventually(
+          [&] {
+            text = file.text(1000);
+            return text.size() == static_cast<std::size_t>(i) + 1;
+          },
+          std::chrono::seconds(3)))
+          << i;
+      for (std::size_t at = 0; at < text.size(); ++at) {
+        ASSERT_EQ(text[at], static_cast<char>('0' + at % 10)) << at << " of " << i;
+      }
+    }
+  });
+}
+
+// What comes through the mount costs no page: the client knows of it.
+TEST(CacheAuto, KeepsPagesThroughChangesOfItsOwn) {
+  OURO_REQUIRE(has_root());
+  for (const char* options : {"attr_timeout=0,entry_timeout=0,backing=ring",
+                              "attr_timeout=0,entry_timeout=0,backing=inline",
+                              "attr_timeout=0,entry_timeout=0,metadata=nested"}) {
+    SCOPED_TRACE(options);
+    Mounted mounted({.options = {"-o", options}});
+    constexpr std::size_t kBytes = 64 * 1024;
+    make_file(mounted.source() / "f", std::string(kBytes, 'a'));
+    in_child(Who::kRoot, [&] {
+      const auto path = mounted.path() / "f";
+      const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+      EXPECT_EQ(read_at(fd.get(), kBytes, 0).size(), kBytes);
+      for (int i = 0; i < 50; ++i) {
+        const char letter = static_cast<char>('b' + i % 20);
+        EXPECT_EQ(::pwrite(fd.get(), &letter, 1, i * 1000), 1);
+        struct ::stat stat {};
+        EXPECT_EQ(::fstat(fd.get(), &stat), 0);
+        EXPECT_EQ(::lstat(path.c_str(), &stat), 0);
+        const UniqueFd again(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        EXPECT_EQ(read_at(again.get(), 1, i * 1000), std::vector<char>{letter});
+        EXPECT_EQ(read_at(fd.get(), kBytes, 0).size(), kBytes);
+      }
+    });
+    const Statistics statistics = mounted.statistics();
+    EXPECT_EQ(statistics["request.WRITE"], 50U) << statistics.text();
+    EXPECT_LE(statistics["request.READ"], 2U) << statistics.text();
+    EXPECT_GE(statistics["request.OPEN"], 51U) << statistics.text();
+  }
+}
+
+// A read that begins after a write has ended sees it, however many others read and open the file.
+TEST(CacheAuto, ShowsEveryReaderWhatHasBeenWritten) {
+  OURO_REQUIRE(has_root());
+  for (const char* options : {"loops=1", "loops=2", "loops=2,backing=inline"}) {
+    SCOPED_TRACE(options);
+    Mounted mounted({.options = {"-o", options}});
+    constexpr int kPages = 64;
+    constexpr int kReaders = 3;
+    using Page = std::array<std::uint64_t, 512>;
+    struct Shared {
+      std::array<std::atomic<std::uint64_t>, kPages> written;  // the last number that has been
+      std::atomic<std::uint64_t> writes;
+      std::atomic<std::uint64_t> reads;
+      std::atomic<std::uint64_t> stale;
+      std::atomic<bool> end;
+    };
+    const SharedMemory<Shared> shared;
+    make_file(mounted.source() / "f", std::string(kPages * sizeof(Page), '\0'));
+    const auto path = mounted.path() / "f";
+    const auto page_of = [](std::uint64_t i) { return static_cast<std::size_t>(i * 7 % kPages); };
+    std::vector<pid_t> readers;
+    for (int reader = 0; reader < kReaders; ++reader) {
+      readers.push_back(::fork());
+      if (readers.back() != 0) continue;
+      UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      Page page;
+      for (std::uint64_t i = static_cast<std::uint64_t>(reader); !shared->end; ++i) {
+        if (i % 1000 == 0) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        const std::size_t at = page_of(i * 11);
+        const std::uint64_t written = shared->written[at];
+        const auto offset = static_cast<off_t>(at * sizeof page);
+        const bool whole = ::pread(fd.get(), page.data(), sizeof page, offset) == sizeof page;
+        if (!whole || page.front() < written || page.back() < written) ++shared->stale;
+        ++shared->reads;
+      }
+      ::_exit(0);
+    }
+    in_child(Who::kRoot, [&] {
+      const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+      const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+      Page page;
+      for (std::uint64_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
+        const std::size_t at = page_of(i);
+        page.fill(shared->written[at] + 1);
+        const auto offset = static_cast<off_t>(at * sizeof page);
+        EXPECT_EQ(::pwrite(fd.get(), page.data(), sizeof page, offset), ssize_t{sizeof page});
+        ++shared->written[at];
+        ++shared->writes;
+      }
+    });
+    shared->end = true;
+    for (const pid_t reader : readers) ::waitpid(reader, nullptr, 0);
+    EXPECT_EQ(shared->stale, 0U) << "of " << shared->reads << " reads";
+    EXPECT_GT(shared->writes, 100U);
+    EXPECT_GT(shared->reads, 1000U);
+  }
 }
 
 // With cache=always the kernel answers alone: no request per read of what it knows.

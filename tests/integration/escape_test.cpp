@@ -30,7 +30,7 @@
 #include "tests/integration/file_tools.hpp"
 #include "tests/integration/mode.hpp"
 #include "tests/integration/requirements.hpp"
-#include "tests/integration/shared_count.hpp"
+#include "tests/integration/shared_memory.hpp"
 #include "tests/integration/transcript.hpp"
 #include "tests/support/loop_image.hpp"
 

@@ -22,7 +22,7 @@
 #include "tests/integration/file_tools.hpp"
 #include "tests/integration/mode.hpp"
 #include "tests/integration/requirements.hpp"
-#include "tests/integration/shared_count.hpp"
+#include "tests/integration/shared_memory.hpp"
 
 namespace ouro::testing {
 namespace {

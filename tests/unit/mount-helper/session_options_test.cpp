@@ -34,12 +34,27 @@ TEST(CachePolicy, MetadataKeepsNamesButNoData) {
   EXPECT_EQ(policy.file_open_flags & FOPEN_KEEP_CACHE, 0U);
 }
 
-TEST(CachePolicy, AutoTrustsForASecondAndInvalidatesByMtime) {
+TEST(CachePolicy, AutoTrustsForASecondAndKeepsDataThatIsWatched) {
   const fs::CachePolicy policy = policy_of(CacheMode::kAuto);
   EXPECT_EQ(policy.attribute_timeout_ns, kSecondNs);
   EXPECT_EQ(policy.negative_timeout_ns, 0U);
-  EXPECT_EQ(policy.file_open_flags, 0U);
-  EXPECT_EQ(policy.init_flags, std::uint64_t{FUSE_AUTO_INVAL_DATA});
+  EXPECT_EQ(policy.file_open_flags, unsigned{FOPEN_KEEP_CACHE});
+  EXPECT_EQ(policy.init_flags, 0U) << "with FUSE_AUTO_INVAL_DATA a write would cost its own pages";
+}
+
+TEST(CachePolicy, WatchesWhatIsCachedAndMayChange) {
+  Options options;
+  EXPECT_TRUE(watches_content(options));
+  options.writeback = true;
+  EXPECT_TRUE(watches_content(options));
+  options.writeback = false;
+  options.direct_io = true;
+  EXPECT_FALSE(watches_content(options)) << "nothing is cached";
+  options.direct_io = false;
+  for (const CacheMode mode : {CacheMode::kNever, CacheMode::kMetadata, CacheMode::kAlways}) {
+    options.cache = mode;
+    EXPECT_FALSE(watches_content(options));
+  }
 }
 
 TEST(CachePolicy, AlwaysKeepsEverything) {

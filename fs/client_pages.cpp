@@ -1,0 +1,66 @@
+#include "fs/client_pages.hpp"
+
+#include <algorithm>
+
+#include "fs/notifications.hpp"
+
+namespace ouro::fs {
+namespace {
+
+// However short attributes are cached.
+constexpr std::uint64_t kShortestPeriodNs = 100'000'000;
+
+std::int64_t period_of(const CachePolicy& cache) {
+  return static_cast<std::int64_t>(std::max(cache.attribute_timeout_ns, kShortestPeriodNs));
+}
+
+void drop(const Notifier& notifier, passthrough::ContentHistory& content, std::uint64_t change) {
+  drop_pages(notifier, content.node());
+  content.pages_dropped(change);
+}
+
+}  // namespace
+
+bool settle_pages(const OperationContext& context, passthrough::NodeId node) {
+  const auto content = context.tree.look_at_content(context.executor, node);
+  const std::uint64_t change = content ? content->foreign_change() : 0;
+  if (change == 0) return true;
+  if (!context.in_worker) return false;
+  drop(context.notifier, *content, change);
+  return true;
+}
+
+PageWatch::PageWatch(loop::AioContext& context, passthrough::Tree& tree,
+                     const Connection& connection, const passthrough::ProcessIdentity& identity,
+                     const Notifier& notifier)
+    : tree_(tree),
+      notifier_(notifier),
+      executor_(identity),
+      period_ns_(period_of(connection.cache)),
+      timer_(context,
+             [this] {
+               running_ = true;
+               worker_.submit(*this);
+             }),
+      worker_(context, 1) {}
+
+void PageWatch::begin() {
+  if (tree_.watches_content() && !running_ && !timer_.armed()) timer_.arm_in(period_ns_);
+}
+
+void PageWatch::run() {
+  // Of several loops that watch, one does it.
+  if (!tree_.take_watch(loop::monotonic_now_ns(), period_ns_)) return;
+  for (const passthrough::NodeId node : tree_.open_nodes()) {
+    const auto content = tree_.look_at_content(executor_, node);
+    const std::uint64_t change = content ? content->foreign_change() : 0;
+    if (change != 0) drop(notifier_, *content, change);
+  }
+}
+
+void PageWatch::done() {
+  running_ = false;
+  if (tree_.open_count() > 0) begin();
+}
+
+}  // namespace ouro::fs
