@@ -20,21 +20,18 @@ class CompletionFifo {
     Cqe cqe;
   };
 
-  [[nodiscard]] bool empty() const { return size_ == 0; }
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] bool empty() const { return first_ == end_; }
+  [[nodiscard]] std::size_t size() const { return end_ - first_; }
 
   void push(CqeHandler& handler, const Cqe& cqe) {
-    if (size_ == items_.size()) grow();
-    items_[(first_ + size_) & (items_.size() - 1)] = {&handler, cqe};
-    ++size_;
+    if (size() > mask_) grow();
+    items_[end_++ & mask_] = {&handler, cqe};
     ++handler.ready_;
   }
 
   // There must be one.
   [[nodiscard]] Item pop() {
-    const Item& item = items_[first_];
-    first_ = (first_ + 1) & (items_.size() - 1);
-    --size_;
+    const Item& item = items_[first_++ & mask_];
     --item.handler->ready_;
     return item;
   }
@@ -43,15 +40,20 @@ class CompletionFifo {
   static constexpr std::size_t kInitialItems = 64;  // a power of two, as after every growth
 
   void grow() {
-    std::vector<Item> larger(items_.empty() ? kInitialItems : items_.size() * 2);
-    for (std::size_t i = 0; i < size_; ++i) larger[i] = items_[(first_ + i) & (items_.size() - 1)];
+    std::vector<Item> larger(items_.size() * 2);
+    const std::size_t count = size();
+    for (std::size_t i = 0; i < count; ++i) larger[i] = items_[(first_ + i) & mask_];
     items_ = std::move(larger);
+    mask_ = items_.size() - 1;
     first_ = 0;
+    end_ = count;
   }
 
-  std::vector<Item> items_;
+  std::vector<Item> items_ = std::vector<Item>(kInitialItems);
+  std::size_t mask_ = kInitialItems - 1;
+  // Counted up for ever; mask_ makes places of them.
   std::size_t first_ = 0;
-  std::size_t size_ = 0;
+  std::size_t end_ = 0;
 };
 
 }  // namespace ouro::loop
