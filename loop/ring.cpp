@@ -81,6 +81,10 @@ Status Ring::set_up(const RingOptions& options) {
   }
   OURO_TRY(to_status(rc));
   initialised_ = true;
+  // Entry i of the queue is SQE i, for good. A later liburing has a ring without such an array.
+  for (unsigned i = 0; ring_.sq.array != nullptr && i < ring_.sq.ring_entries; ++i) {
+    ring_.sq.array[i] = i;
+  }
   if ((ring_.features & kNeededFeatures) != kNeededFeatures) return fail(ENOSYS);
 
   probe_opcodes();
@@ -135,46 +139,12 @@ void Ring::probe_opcodes() {
   }
 }
 
-io_uring_sqe* Ring::next_sqe() {
-  io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
-  if (sqe == nullptr) return nullptr;
-  std::memset(sqe, 0, sizeof *sqe);
-  if ((ring_.flags & IORING_SETUP_SQE128) != 0) std::memset(sqe + 1, 0, sizeof *sqe);
-  return sqe;
-}
-
-unsigned Ring::flush_sq() {
-  io_uring_sq& sq = ring_.sq;
-  if (sq.sqe_head != sq.sqe_tail) {
-    // The index array maps entry i to SQE i; liburing fills it at set-up or at flush, by version.
-    for (unsigned at = sq.sqe_head; at != sq.sqe_tail; ++at) {
-      sq.array[at & sq.ring_mask] = at & sq.ring_mask;
-    }
-    sq.sqe_head = sq.sqe_tail;
-    io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
-  }
-  return sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
-}
-
-KernelResult Ring::enter(std::int64_t timeout_ns) {
-  const unsigned to_submit = flush_sq();
-  const bool waits = timeout_ns != 0 && !has_cqe();
-  if (to_submit == 0 && !waits && !kernel_has_events()) return 0;
-
+int Ring::enter_timed(unsigned to_submit, std::int64_t timeout_ns) {
   __kernel_timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   io_uring_getevents_arg arg{};
   arg.sigmask_sz = _NSIG / 8;
   arg.ts = reinterpret_cast<std::uint64_t>(&timeout);
-  // Read and checked by the kernel at every call, so only passed where there is something in it.
-  const bool limited = waits && timeout_ns > 0;
-  ++enter_calls_;
-  const int fd = ring_.enter_ring_fd;
-  return kernel_call([&] {
-    return from_libc(
-        ::syscall(__NR_io_uring_enter, fd, to_submit, waits ? 1U : 0U,
-                  enter_flags_ | IORING_ENTER_GETEVENTS | (limited ? IORING_ENTER_EXT_ARG : 0),
-                  limited ? &arg : nullptr, limited ? sizeof arg : 0));
-  });
+  return call_enter(to_submit, 1, IORING_ENTER_EXT_ARG, &arg);
 }
 
 KernelResult Ring::submit_all() {

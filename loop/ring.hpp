@@ -9,6 +9,7 @@
 
 #include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -36,7 +37,8 @@ class Ring {
   // Hands queued SQEs to the kernel and waits until a CQE is there or `timeout_ns` has passed
   // (0: does not wait, negative: no limit). Skips the system call when there is nothing to do.
   // Errors: EINTR, ETIME, and EAGAIN, EBUSY or ENOMEM, after which unsubmitted SQEs stay queued.
-  KernelResult enter(std::int64_t timeout_ns);
+  // An int, as io_uring_enter2() has it, so that it can be left by a jump (AioContext::collect).
+  int enter(std::int64_t timeout_ns);
 
   // Hands over every queued SQE without waiting. Errors as for enter().
   KernelResult submit_all();
@@ -76,7 +78,23 @@ class Ring {
   [[nodiscard]] KernelResult init(const RingOptions& options, unsigned flags);
   [[nodiscard]] Status restrict_to(const std::vector<std::uint8_t>& opcodes);
   void probe_opcodes();
-  [[nodiscard]] unsigned flush_sq();
+  // Shows the kernel every SQE; returns how many it has not taken.
+  [[nodiscard]] unsigned flush_sq() {
+    const io_uring_sq& sq = ring_.sq;
+    io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
+    return sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
+  }
+  [[nodiscard]] int call_enter(unsigned to_submit, unsigned wait_for, unsigned flags,
+                               io_uring_getevents_arg* argument) {
+    ++enter_calls_;
+    return kernel_call([&] {
+      return ::io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), to_submit, wait_for,
+                               enter_flags_ | IORING_ENTER_GETEVENTS | flags,
+                               reinterpret_cast<sigset_t*>(argument),
+                               argument == nullptr ? 0 : sizeof *argument);
+    });
+  }
+  [[nodiscard]] int enter_timed(unsigned to_submit, std::int64_t timeout_ns);
   [[nodiscard]] bool kernel_has_events() const {
     const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
     return (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0;
@@ -86,7 +104,7 @@ class Ring {
   }
   // Every kernel call of the ring goes through here, so that a test can let each one fail.
   template <typename Call>
-  [[nodiscard]] KernelResult kernel_call(Call&& call) {
+  [[nodiscard]] auto kernel_call(Call&& call) -> decltype(call()) {
     if (faults_ != nullptr) [[unlikely]] {
       if (const int error = faults_->next(); error != 0) return -error;
     }
@@ -102,22 +120,41 @@ class Ring {
   std::bitset<256> opcodes_;
 };
 
+// Inline, as what every iteration and every request goes through.
+
+inline io_uring_sqe* Ring::next_sqe() {
+  io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
+  if (sqe == nullptr) return nullptr;
+  std::memset(sqe, 0, sizeof *sqe);
+  if ((ring_.flags & IORING_SETUP_SQE128) != 0) std::memset(sqe + 1, 0, sizeof *sqe);
+  return sqe;
+}
+
+inline int Ring::enter(std::int64_t timeout_ns) {
+  const unsigned to_submit = flush_sq();
+  const bool waits = timeout_ns != 0 && !has_cqe();
+  if (to_submit == 0 && !waits && !kernel_has_events()) return 0;
+  // Read and checked by the kernel at every call, so only passed where there is one.
+  if (waits && timeout_ns > 0) return enter_timed(to_submit, timeout_ns);
+  return call_enter(to_submit, waits ? 1 : 0, 0, nullptr);
+}
+
 template <typename Take>
-unsigned Ring::reap(Take&& take) {
+[[gnu::always_inline]] inline unsigned Ring::reap(Take&& take) {
+  const io_uring_cq cq = ring_.cq;  // a copy, which `take` cannot change
   const unsigned shift = (ring_.flags & IORING_SETUP_CQE32) != 0 ? 1 : 0;
-  unsigned count = 0;
-  unsigned head = *ring_.cq.khead;
-  while (head != io_uring_smp_load_acquire(ring_.cq.ktail)) {
-    const io_uring_cqe& cqe = ring_.cq.cqes[(head & ring_.cq.ring_mask) << shift];
+  const unsigned first = *cq.khead;
+  unsigned head = first;
+  while (head != io_uring_smp_load_acquire(cq.ktail)) {
+    const io_uring_cqe& cqe = cq.cqes[(head & cq.ring_mask) << shift];
     const std::uint64_t user_data = cqe.user_data;
     Cqe copy{cqe.res, cqe.flags, {}};
     if (shift != 0) copy.extra = {cqe.big_cqe[0], cqe.big_cqe[1]};
     // Advanced before anything else can run, so that no callback ever sees a CQE twice.
-    io_uring_smp_store_release(ring_.cq.khead, ++head);
+    io_uring_smp_store_release(cq.khead, ++head);
     take(user_data, copy);
-    ++count;
   }
-  return count;
+  return head - first;
 }
 
 }  // namespace ouro::loop
