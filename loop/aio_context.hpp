@@ -23,9 +23,11 @@
 #include "loop/completion_fifo.hpp"
 #include "loop/event_notifier.hpp"
 #include "loop/fd_table.hpp"
+#include "loop/invariant.hpp"
 #include "loop/op.hpp"
 #include "loop/ring.hpp"
 #include "loop/timer.hpp"
+#include "loop/tsan.hpp"
 #include "loop/unique_fd.hpp"
 
 namespace ouro::loop {
@@ -35,10 +37,10 @@ enum class Blocking : std::uint8_t { kNo, kYes };
 // What the loop has done so far; opcodes are IORING_OP_*. Counted where CQEs are reaped, so they
 // prove that an operation really went through the ring.
 struct LoopCounters {
-  std::array<std::uint64_t, 256> cqes_by_opcode{};
-  std::uint64_t inline_completions = 0;  // complete(), which is not the ring's work
   std::uint64_t iterations = 0;
-  std::uint64_t polled = 0;  // times that spinning found work
+  std::uint64_t inline_completions = 0;  // complete(), which is not the ring's work
+  std::uint64_t polled = 0;              // times that spinning found work
+  std::array<std::uint64_t, 256> cqes_by_opcode{};
 };
 
 class AioContext {
@@ -183,15 +185,17 @@ class AioContext {
   void cancel_chain(const CqeHandler& handler);
   void submit_if_outside();
   void wait(std::int64_t timeout_ns);
+  void collect(std::int64_t timeout_ns);
   [[nodiscard]] bool spin(std::int64_t timeout_ns);
   void look_again();
   [[nodiscard]] std::int64_t timeout_ns() const;
   void reap();
+  static void after_failed_enter(int rc);
   void take_cqe(CqeHandler& handler, const Cqe& cqe);
   void take_link(CqeHandler& handler, const Cqe& cqe);
   void break_chain(CqeHandler& handler);
   void deliver(CqeHandler& handler, const Cqe& cqe);
-  void end_flight(CqeHandler& handler);
+  void end_link(CqeHandler& handler);
   void cancel_all();
   void finish_requests();
   void drop_requests();
@@ -243,6 +247,31 @@ class SubmitScope {
  private:
   AioContext& context_;
 };
+
+// Inline, as what every request goes through.
+
+inline io_uring_sqe& AioContext::reserve_sqe() {
+  invariant(in_home_thread(), "an SQE was added outside the context's home thread");
+  invariant(has_io_uring(), "an SQE was added to a context without a ring");
+  for (;;) {
+    if (io_uring_sqe* sqe = ring_->next_sqe()) return *sqe;
+    enter_ring(0);  // full: submit, and make room for completions (EBUSY). Calls no user.
+  }
+}
+
+inline void AioContext::commit_sqe(io_uring_sqe& sqe, CqeHandler& handler) {
+  invariant(handler.free(), "a CqeHandler was submitted twice");
+  sqe.user_data = reinterpret_cast<std::uint64_t>(&handler);
+  handler.opcode_ = sqe.opcode;
+  handler.fate_ = fate_.get();
+  handler.in_flight_ = true;
+  ++in_flight_;
+  tsan_release(&handler);
+}
+
+inline void AioContext::submit_if_outside() {
+  if (depth_ == 0 && submit_scopes_ == 0) submit();
+}
 
 template <typename Prep>
 void AioContext::add_sqe(Prep&& prep, CqeHandler& handler) {

@@ -1,5 +1,8 @@
 // SQEs and completions of an AioContext: from a handler to the queue of the ring, and back.
+#include <sched.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 #include <vector>
 
@@ -15,25 +18,6 @@ constexpr std::uint8_t kSkipsSuccess = IOSQE_CQE_SKIP_SUCCESS;
 }  // namespace
 
 // --- there ---------------------------------------------------------------------------------------
-
-io_uring_sqe& AioContext::reserve_sqe() {
-  invariant(in_home_thread(), "an SQE was added outside the context's home thread");
-  invariant(has_io_uring(), "an SQE was added to a context without a ring");
-  for (;;) {
-    if (io_uring_sqe* sqe = ring_->next_sqe()) return *sqe;
-    enter_ring(0);  // full: submit, and make room for completions (EBUSY). Calls no user.
-  }
-}
-
-void AioContext::commit_sqe(io_uring_sqe& sqe, CqeHandler& handler) {
-  invariant(handler.free(), "a CqeHandler was submitted twice");
-  sqe.user_data = reinterpret_cast<std::uint64_t>(&handler);
-  handler.opcode_ = sqe.opcode;
-  handler.fate_ = fate_.get();
-  handler.in_flight_ = true;
-  ++in_flight_;
-  tsan_release(&handler);
-}
 
 void AioContext::reserve_chain(std::size_t links) {
   invariant(has_io_uring() && links <= ring_->sq_entries(), "a chain is longer than the queue");
@@ -61,10 +45,6 @@ void AioContext::commit_link(io_uring_sqe& sqe, std::span<CqeHandler* const> han
   handler.sqe_flags_ = sqe.flags;
   handler.chain_before_ = at == 0 ? nullptr : handlers[at - 1];
   handler.chain_next_ = last ? nullptr : handlers[at + 1];
-}
-
-void AioContext::submit_if_outside() {
-  if (depth_ == 0 && submit_scopes_ == 0 && ring_) enter_ring(0);
 }
 
 void AioContext::submit() {
@@ -126,29 +106,45 @@ void AioContext::complete(CqeHandler& handler, std::int32_t result) {
 
 // --- back ----------------------------------------------------------------------------------------
 
+void AioContext::enter_ring(std::int64_t timeout) {
+  const int rc = ring_->enter(timeout);
+  if (rc < 0) after_failed_enter(rc);
+  reap();
+}
+
+void AioContext::after_failed_enter(int rc) {
+  // Out of memory, or too many completions unreaped: nothing is lost, the SQEs stay queued. Let
+  // others run before the next try.
+  const bool out_of_resources = rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+  if (out_of_resources) ::sched_yield();
+  invariant(out_of_resources || rc == -EINTR || rc == -ETIME,
+            "io_uring_enter() refused the context's ring, as it does after fork()");
+}
+
 void AioContext::reap() {
   ring_->reap([this](std::uint64_t user_data, const Cqe& cqe) {
     auto* handler = reinterpret_cast<CqeHandler*>(user_data);
-    if (handler == nullptr) return;  // a cancellation's own completion
-    take_cqe(*handler, cqe);
+    if (handler != nullptr) take_cqe(*handler, cqe);  // else a cancellation's own completion
   });
 }
 
-void AioContext::take_cqe(CqeHandler& handler, const Cqe& cqe) {
+inline void AioContext::take_cqe(CqeHandler& handler, const Cqe& cqe) {
   tsan_acquire(&handler);
   ++counters_.cqes_by_opcode[handler.opcode_];
   if ((cqe.flags & IORING_CQE_F_MORE) != 0) return ready_.push(handler, cqe);
   if (handler.linked()) return take_link(handler, cqe);
-  end_flight(handler);
+  --in_flight_;
+  handler.in_flight_ = false;
   deliver(handler, cqe);
 }
 
-void AioContext::deliver(CqeHandler& handler, const Cqe& cqe) {
+inline void AioContext::deliver(CqeHandler& handler, const Cqe& cqe) {
   if (handler.phase_ == CqeHandler::Phase::kReap) return handler.on_cqe(cqe);
   ready_.push(handler, cqe);
 }
 
-void AioContext::end_flight(CqeHandler& handler) {
+// Its request has ended, and it leaves its chain.
+void AioContext::end_link(CqeHandler& handler) {
   --in_flight_;
   handler.in_flight_ = false;
   handler.sqe_flags_ = 0;
@@ -163,12 +159,12 @@ void AioContext::take_link(CqeHandler& handler, const Cqe& cqe) {
   // is still to have it: a linked timeout that strikes speaks before the request that it ends.
   for (CqeHandler* before = handler.chain_before_; before != nullptr;) {
     CqeHandler* const earlier = before->chain_before_;
-    if ((before->sqe_flags_ & kSkipsSuccess) != 0) end_flight(*before);
+    if ((before->sqe_flags_ & kSkipsSuccess) != 0) end_link(*before);
     before = earlier;
   }
   CqeHandler* const next = handler.chain_next_;
   const bool silences = (handler.sqe_flags_ & kSkipsSuccess) != 0;
-  end_flight(handler);
+  end_link(handler);
   deliver(handler, cqe);
   // A silent one that speaks has failed, and nothing behind it starts or speaks.
   if (silences && next != nullptr) break_chain(*next);
@@ -177,7 +173,7 @@ void AioContext::take_link(CqeHandler& handler, const Cqe& cqe) {
 void AioContext::break_chain(CqeHandler& first) {
   for (CqeHandler* link = &first; link != nullptr;) {
     CqeHandler* const next = link->chain_next_;
-    end_flight(*link);
+    end_link(*link);
     deliver(*link, {-ECANCELED, 0, {}});
     link = next;
   }
@@ -194,7 +190,7 @@ bool AioContext::dispatch_completions() {
   return progress;
 }
 
-void AioContext::run_handler(CqeHandler& handler, const Cqe& cqe) {
+inline void AioContext::run_handler(CqeHandler& handler, const Cqe& cqe) {
   bool destroyed = false;
   bool* const outer = std::exchange(handler.destroyed_, &destroyed);
   handler.on_cqe(cqe);  // may destroy or resubmit the handler, or nest

@@ -96,7 +96,6 @@ void BottomHalfQueue::forget(BottomHalf& bh) {
 }
 
 bool BottomHalfQueue::run() {
-  if (!pending()) return false;
   take_pushed();
   bool progress = false;
   // One that schedules itself again is pushed anew and waits for the next iteration.
@@ -141,8 +140,7 @@ void BottomHalfQueue::run_idle() {
   }
 }
 
-std::int64_t BottomHalfQueue::idle_timeout_ns() const {
-  if (idle_.empty()) return -1;
+std::int64_t BottomHalfQueue::ns_until_idle_turn() const {
   return std::max<std::int64_t>(0, next_idle_ns_ - monotonic_now_ns());
 }
 

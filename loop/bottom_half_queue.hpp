@@ -36,7 +36,9 @@ class BottomHalfQueue {
   // Runs the idle ones, if that is due.
   void run_idle();
   // Nanoseconds until that, negative if there are none.
-  [[nodiscard]] std::int64_t idle_timeout_ns() const;
+  [[nodiscard]] std::int64_t idle_timeout_ns() const {
+    return idle_.empty() ? -1 : ns_until_idle_turn();
+  }
 
  private:
   using Fifo = IntrusiveFifo<BottomHalf, &BottomHalf::next_>;
@@ -62,6 +64,7 @@ class BottomHalfQueue {
   void take_pushed();
   [[nodiscard]] BottomHalf* pop_due();
   bool run_one(BottomHalf& bh);
+  [[nodiscard]] std::int64_t ns_until_idle_turn() const;
 
   std::atomic<BottomHalf*> pushed_ = nullptr;  // newest first
   Fifo due_;

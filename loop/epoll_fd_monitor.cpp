@@ -106,7 +106,7 @@ void EpollFdMonitor::watch_ring() {
   watches_ring_ = add(context_.ring_wakeup_fd(), EPOLLIN, kRingToken) == 0;
 }
 
-void EpollFdMonitor::wait(std::int64_t timeout_ns) {
+int EpollFdMonitor::wait(std::int64_t timeout_ns) {
   watch_ring();
   if (!context_.before_foreign_wait(timeout_ns)) timeout_ns = 0;
   const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
@@ -116,8 +116,11 @@ void EpollFdMonitor::wait(std::int64_t timeout_ns) {
   context_.after_foreign_wait();
   for (int i = 0; i < count; ++i) {
     const epoll_event event = events[static_cast<std::size_t>(i)];
-    if (!take(event.data.u64, event.events)) return rebuild();
+    if (take(event.data.u64, event.events)) continue;
+    rebuild();
+    break;
   }
+  return 0;
 }
 
 bool EpollFdMonitor::take(std::uint64_t token, std::uint32_t events) {

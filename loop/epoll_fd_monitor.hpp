@@ -23,7 +23,7 @@ class EpollFdMonitor final : public FdMonitor {
   [[nodiscard]] std::unique_ptr<AioHandler> create_handler(int fd, FdCallbacks callbacks) override;
   void arm(AioHandler& handler) override;
   void disarm(AioHandler& handler) override;
-  void wait(std::int64_t timeout_ns) override;
+  int wait(std::int64_t timeout_ns) override;
   [[nodiscard]] std::span<const pollfd> foreign_fds() override;
   [[nodiscard]] bool sees_fds_from_memory() const override { return false; }
 

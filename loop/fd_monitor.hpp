@@ -85,9 +85,10 @@ class FdMonitor {
   // may be another file by now. Of a handler that never was armed: no effect.
   virtual void disarm(AioHandler& handler) = 0;
 
-  // Submits what is queued on the ring and collects what there is; waits for something if there is
-  // nothing, at most `timeout_ns` (0: not at all, negative: without limit). May return early.
-  virtual void wait(std::int64_t timeout_ns) = 0;
+  // Submits what is queued on the ring and collects what there is but the ring's completions; waits
+  // for something if there is nothing, at most `timeout_ns` (0: not at all, negative: without
+  // limit). May return early. Negative is an error of Ring::enter().
+  virtual int wait(std::int64_t timeout_ns) = 0;
 
   // What a foreign loop is to wait for in place of wait(); valid until the next change.
   [[nodiscard]] virtual std::span<const pollfd> foreign_fds() = 0;

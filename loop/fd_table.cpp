@@ -109,7 +109,7 @@ bool FdTable::all_pollable(const OwnFds& own_fds) const {
   return known_ <= pollable_.size() + static_cast<std::size_t>(own);
 }
 
-bool FdTable::dispatch(FdMonitor& monitor, const OwnFds& own_fds) {
+bool FdTable::dispatch(FdMonitor& monitor, OwnFds own_fds) {
   bool progress = false;
   // No more than there are now: one that is ready for ever must not starve the rest.
   for (auto left = ready_.size(); left > 0; --left) {
@@ -145,7 +145,7 @@ void FdTable::run_callbacks(AioHandler& handler, FdMonitor& monitor) {
 }
 
 void FdTable::free_removed() {
-  if (!has_removed_.load(std::memory_order_relaxed)) return;
+  if (!has_removed()) return;
   std::vector<std::unique_ptr<AioHandler>> freed;  // without the lock: callbacks own what they like
   const std::lock_guard lock(mutex_);
   const auto free = std::partition(removed_.begin(), removed_.end(), [](const auto& handler) {

@@ -52,9 +52,10 @@ class FdTable {
   void end_polling();
   [[nodiscard]] bool has_ready() const { return !ready_.empty(); }
   // Runs the callbacks of what is ready now; true if any but those of `own_fds` ran.
-  bool dispatch(FdMonitor& monitor, const OwnFds& own_fds);
-  // Frees what was removed. Not inside a callback.
+  bool dispatch(FdMonitor& monitor, OwnFds own_fds);
+  // Frees what was removed, if there is any. Not inside a callback.
   void free_removed();
+  [[nodiscard]] bool has_removed() const { return has_removed_.load(std::memory_order_relaxed); }
   // Removes everything.
   void clear();
 

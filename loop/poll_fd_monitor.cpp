@@ -50,13 +50,13 @@ void PollFdMonitor::watch_ring() {
   watches_ring_ = true;
 }
 
-void PollFdMonitor::wait(std::int64_t timeout_ns) {
+int PollFdMonitor::wait(std::int64_t timeout_ns) {
   watch_ring();
   if (!context_.before_foreign_wait(timeout_ns)) timeout_ns = 0;
   const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   const int count = ::ppoll(fds_.data(), fds_.size(), timeout_ns < 0 ? nullptr : &timeout, nullptr);
   context_.after_foreign_wait();
-  if (count <= 0) return;
+  if (count <= 0) return 0;
   for (std::size_t i = 0; i < fds_.size();) {
     const auto events = static_cast<std::uint32_t>(static_cast<unsigned short>(fds_[i].revents));
     Handler* const handler = handlers_[i];
@@ -70,6 +70,7 @@ void PollFdMonitor::wait(std::int64_t timeout_ns) {
       context_.fd_table().report(*handler, events);
     }
   }
+  return 0;
 }
 
 std::span<const pollfd> PollFdMonitor::foreign_fds() {

@@ -82,7 +82,6 @@ void TimerHeap::sift_down(std::size_t at) {
 }
 
 bool TimerHeap::run_expired() {
-  if (heap_.empty()) return false;
   // One snapshot, which insert() keeps new armings behind: re-arming cannot spin.
   const std::int64_t now = now_ns(clock_);
   const std::int64_t outer = std::exchange(not_before_ns_, now + 1);
@@ -97,8 +96,7 @@ bool TimerHeap::run_expired() {
   return progress;
 }
 
-std::int64_t TimerHeap::timeout_ns() const {
-  if (heap_.empty()) return -1;
+std::int64_t TimerHeap::ns_until_first() const {
   return std::clamp<std::int64_t>(heap_.front().deadline_ns - now_ns(clock_), 0, kLongestNs);
 }
 

@@ -58,7 +58,8 @@ class TimerHeap {
   bool run_expired();
   // Nanoseconds until the first deadline (or kLongestNs), 0 if it has passed, -1 if no timer is
   // armed.
-  [[nodiscard]] std::int64_t timeout_ns() const;
+  [[nodiscard]] std::int64_t timeout_ns() const { return empty() ? -1 : ns_until_first(); }
+  [[nodiscard]] bool empty() const { return heap_.empty(); }
 
  private:
   // The kernel adds a timeout to what its clock says, and may not expect the sum to overflow.
@@ -70,6 +71,7 @@ class TimerHeap {
     Timer* timer;
   };
 
+  [[nodiscard]] std::int64_t ns_until_first() const;
   void sift_up(std::size_t at);
   void sift_down(std::size_t at);
   void place(std::size_t at, Entry entry);

@@ -60,8 +60,8 @@ void UringFdMonitor::disarm(AioHandler& handler) {
   context_.submit();
 }
 
-void UringFdMonitor::wait(std::int64_t timeout_ns) {
-  context_.enter_ring(timeout_ns);
+int UringFdMonitor::wait(std::int64_t timeout_ns) {
+  return context_.ring().enter(timeout_ns);
 }
 
 std::span<const pollfd> UringFdMonitor::foreign_fds() {
