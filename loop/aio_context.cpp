@@ -113,19 +113,7 @@ bool AioContext::spin(std::int64_t timeout) {
 bool AioContext::before_foreign_wait(std::int64_t timeout) {
   if (!ring_) return timeout != 0;
   enter_ring(0);
-  if (timeout == 0 || !ready_.empty() || fds_.has_ready()) return false;
-  ring_->set_wakeups(Ring::Wakeups::kOn);
-  return !ring_->needs_enter();
-}
-
-void AioContext::after_foreign_wait() {
-  if (!ring_) return;
-  ring_->set_wakeups(Ring::Wakeups::kOff);
-  if (ring_->needs_enter()) enter_ring(0);
-}
-
-void AioContext::clear_ring_wakeup() {
-  if (ring_wakeup_) ring_wakeup_->test_and_clear();
+  return timeout != 0 && ready_.empty() && !fds_.has_ready() && !ring_->needs_enter();
 }
 
 // --- driven by a foreign loop --------------------------------------------------------------------
@@ -141,8 +129,7 @@ std::int64_t AioContext::foreign_prepare() {
 }
 
 bool AioContext::foreign_check() {
-  after_foreign_wait();
-  clear_ring_wakeup();
+  if (ring_) enter_ring(0);
   if (std::exchange(foreign_waits_, false)) notify_me_.fetch_sub(1, std::memory_order_release);
   const bool notified = notified_.exchange(false, std::memory_order_acq_rel);
   return notified || timeout_ns() == 0 || fds_.has_changes();

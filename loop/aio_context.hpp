@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <thread>
 
@@ -135,7 +134,9 @@ class AioContext {
   // Submits, and returns how many nanoseconds to sleep at most: negative for no limit, 0 for not
   // at all, in which case foreign_check() need not be called.
   [[nodiscard]] std::int64_t foreign_prepare();
-  // What to wait for; valid until the next callback or call.
+  // What to wait for, in the home thread; valid until the next callback or call. With
+  // Backend::kUring it is the fd of the ring, always and alone, upon which epoll_wait() can end
+  // with EINTR (Ring::fd).
   [[nodiscard]] std::span<const pollfd> foreign_fds() { return monitor_->foreign_fds(); }
   // After the wait: whether poll(kNo) has something to do.
   [[nodiscard]] bool foreign_check();
@@ -162,12 +163,9 @@ class AioContext {
   [[nodiscard]] FdTable& fd_table() { return fds_; }
   // Submits, waits as Ring::enter() does, and reaps.
   void enter_ring(std::int64_t timeout_ns);
-  // Around a wait that is not the ring's own. Before it: submits; false if there is something to
-  // do, so that the wait must not be long. The fd becomes readable when the ring has something.
-  [[nodiscard]] int ring_wakeup_fd() const { return ring_wakeup_ ? ring_wakeup_->fd() : -1; }
+  // Before a wait that is not the ring's own, for Ring::fd() among others: submits; false if there
+  // is something to do, so that the wait must not be long.
   [[nodiscard]] bool before_foreign_wait(std::int64_t timeout_ns);
-  void after_foreign_wait();
-  void clear_ring_wakeup();
 
  private:
   friend class SubmitScope;
@@ -210,7 +208,6 @@ class AioContext {
   const std::int64_t destroy_timeout_ns_;
   std::unique_ptr<ContextFate> fate_ = std::make_unique<ContextFate>();
   const std::unique_ptr<Ring> ring_;  // null: there is none
-  std::optional<EventNotifier> ring_wakeup_;
   const EventNotifier notifier_;
   Backend backend_ = Backend::kUring;
   std::unique_ptr<FdMonitor> monitor_;

@@ -34,8 +34,8 @@ Result<std::unique_ptr<Ring>> create_ring(const RingOptions& options) {
   return ring;
 }
 
-// Whether something else than the ring waits.
-bool needs_wakeup_fd(const AioOptions& options) {
+// Whether poll() or epoll waits, for the ring among others.
+bool polls_ring(const AioOptions& options) {
   return options.drive == Drive::kForeign || options.backend == Backend::kEpoll ||
          options.backend == Backend::kPoll;
 }
@@ -58,7 +58,7 @@ Result<std::unique_ptr<Ring>> choose_ring(const AioOptions& options) {
   std::atomic<RingPolicy>& policy = ring_policy();
   if (policy.load() == RingPolicy::kNoRings && options.backend != Backend::kUring) return nullptr;
   RingOptions wanted = options.ring;
-  wanted.wakeup_fd |= needs_wakeup_fd(options);
+  wanted.polled |= polls_ring(options);
   auto ring = create_ring(wanted);
   RingPolicy undecided = RingPolicy::kUndecided;
   if (ring) {
@@ -102,10 +102,6 @@ Status AioContext::choose_backend(const AioOptions& options) {
   backend_ = options.backend;
   if (backend_ == Backend::kAuto) backend_ = ring_ ? Backend::kUring : Backend::kEpoll;
   if (backend_ == Backend::kUring && !ring_) return fail(ENOSYS);
-  if (ring_ && needs_wakeup_fd(options)) {
-    OURO_TRY_ASSIGN(ring_wakeup_, EventNotifier::create());
-    OURO_TRY(ring_->register_wakeup_fd(ring_wakeup_->fd()));
-  }
   if (backend_ == Backend::kUring) {
     monitor_ = std::make_unique<UringFdMonitor>(*this);
   } else if (backend_ == Backend::kEpoll) {

@@ -103,7 +103,7 @@ void EpollFdMonitor::disarm(AioHandler& handler) {
 
 void EpollFdMonitor::watch_ring() {
   if (watches_ring_ || !context_.has_io_uring()) return;
-  watches_ring_ = add(context_.ring_wakeup_fd(), EPOLLIN, kRingToken) == 0;
+  watches_ring_ = add(context_.ring().fd(), EPOLLIN, kRingToken) == 0;
 }
 
 int EpollFdMonitor::wait(std::int64_t timeout_ns) {
@@ -113,7 +113,6 @@ int EpollFdMonitor::wait(std::int64_t timeout_ns) {
   std::array<epoll_event, kMaxEvents> events;
   const int count = ::epoll_pwait2(epoll_.get(), events.data(), kMaxEvents,
                                    timeout_ns < 0 ? nullptr : &timeout, nullptr);
-  context_.after_foreign_wait();
   for (int i = 0; i < count; ++i) {
     const epoll_event event = events[static_cast<std::size_t>(i)];
     if (take(event.data.u64, event.events)) continue;
@@ -124,10 +123,7 @@ int EpollFdMonitor::wait(std::int64_t timeout_ns) {
 }
 
 bool EpollFdMonitor::take(std::uint64_t token, std::uint32_t events) {
-  if (token == kRingToken) {
-    context_.clear_ring_wakeup();  // reaped already
-    return true;
-  }
+  if (token == kRingToken) return true;  // which the context reaps
   if (token == kAlwaysToken) {
     for (Handler* handler : always_ready_) {
       context_.fd_table().report(*handler, handler->interest() & (POLLIN | POLLOUT));

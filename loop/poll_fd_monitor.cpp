@@ -45,7 +45,7 @@ void PollFdMonitor::disarm(AioHandler& handler) {
 
 void PollFdMonitor::watch_ring() {
   if (watches_ring_ || !context_.has_io_uring()) return;
-  fds_.push_back({context_.ring_wakeup_fd(), POLLIN, 0});
+  fds_.push_back({context_.ring().fd(), POLLIN, 0});
   handlers_.push_back(nullptr);
   watches_ring_ = true;
 }
@@ -55,7 +55,6 @@ int PollFdMonitor::wait(std::int64_t timeout_ns) {
   if (!context_.before_foreign_wait(timeout_ns)) timeout_ns = 0;
   const timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   const int count = ::ppoll(fds_.data(), fds_.size(), timeout_ns < 0 ? nullptr : &timeout, nullptr);
-  context_.after_foreign_wait();
   if (count <= 0) return 0;
   for (std::size_t i = 0; i < fds_.size();) {
     const auto events = static_cast<std::uint32_t>(static_cast<unsigned short>(fds_[i].revents));
@@ -63,12 +62,8 @@ int PollFdMonitor::wait(std::int64_t timeout_ns) {
     const bool gone = (events & POLLNVAL) != 0 && handler != nullptr;
     // Closed under us: told once, and watched no more. The last entry takes its place.
     gone ? disarm(*handler) : static_cast<void>(++i);
-    if (events == 0) continue;
-    if (handler == nullptr) {
-      context_.clear_ring_wakeup();  // reaped already
-    } else {
-      context_.fd_table().report(*handler, events);
-    }
+    // The context reaps the ring.
+    if (events != 0 && handler != nullptr) context_.fd_table().report(*handler, events);
   }
   return 0;
 }

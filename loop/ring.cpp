@@ -32,10 +32,10 @@ constexpr unsigned kNeededFeatures =
 
 // What a restricted ring must be able to do besides the user's own.
 constexpr std::array<std::uint8_t, 2> kLoopOpcodes = {IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
-constexpr std::array<std::uint8_t, 8> kLoopRegistrations = {
+constexpr std::array<std::uint8_t, 7> kLoopRegistrations = {
     IORING_REGISTER_PROBE,         IORING_REGISTER_ENABLE_RINGS,     IORING_REGISTER_PERSONALITY,
-    IORING_UNREGISTER_PERSONALITY, IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_EVENTFD,
-    IORING_REGISTER_RING_FDS,      IORING_UNREGISTER_RING_FDS,
+    IORING_UNREGISTER_PERSONALITY, IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_RING_FDS,
+    IORING_UNREGISTER_RING_FDS,
 };
 
 // For what Debian's build of liburing 2.3 declares and does not export.
@@ -73,9 +73,10 @@ KernelResult Ring::init(const RingOptions& options, unsigned flags) {
 Status Ring::set_up(const RingOptions& options) {
   KernelResult rc = -EINVAL;
   for (const unsigned flags : kSetupFlags) {
-    // KERNEL(6.18): with DEFER_TASKRUN, completions that a write to an eventfd brings about do not
-    // always reach the wake-up fd.
-    if (options.wakeup_fd && (flags & IORING_SETUP_DEFER_TASKRUN) != 0) continue;
+    // KERNEL(6.18): with DEFER_TASKRUN, io_req_local_work_add() wakes who waits in
+    // io_uring_enter(), and not the ring's poll_wq, where poll() and epoll wait: they sleep through
+    // completions.
+    if (options.polled && (flags & IORING_SETUP_DEFER_TASKRUN) != 0) continue;
     rc = init(options, flags);
     if (rc != -EINVAL) break;
   }
@@ -152,22 +153,6 @@ KernelResult Ring::submit_all() {
     if (const KernelResult rc = enter(0); rc < 0 && rc != -EINTR) return rc;
   }
   return 0;
-}
-
-Status Ring::register_wakeup_fd(int eventfd) {
-  OURO_TRY(to_status(kernel_call([&] { return ::io_uring_register_eventfd(&ring_, eventfd); })));
-  has_wakeup_fd_ = true;
-  set_wakeups(Wakeups::kOff);
-  return {};
-}
-
-void Ring::set_wakeups(Wakeups wanted) {
-  if (!has_wakeup_fd_) return;
-  (void)::io_uring_cq_eventfd_toggle(&ring_, wanted == Wakeups::kOn);
-  // The kernel announces work and then reads this flag; the caller writes it and then looks for
-  // work. Without a full barrier each could miss the other. (An atomic_thread_fence is unknown to
-  // ThreadSanitizer.)
-  if (wanted == Wakeups::kOn) __sync_synchronize();
 }
 
 Result<std::uint16_t> Ring::register_personality() {

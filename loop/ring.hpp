@@ -54,16 +54,13 @@ class Ring {
   template <typename Take>
   unsigned reap(Take&& take);
 
-  // Makes `eventfd` readable whenever there is something to reap, while set_wakeups() is on. Only
-  // reliable with RingOptions::wakeup_fd. Errors: EBUSY if there is one already.
-  [[nodiscard]] Status register_wakeup_fd(int eventfd);
-  enum class Wakeups : std::uint8_t { kOff, kOn };
-  void set_wakeups(Wakeups wanted);
-
   // Whether the kernel has the operation and the options allow it.
   [[nodiscard]] bool supports(unsigned opcode) const { return opcodes_.test(opcode); }
   [[nodiscard]] unsigned setup_flags() const { return ring_.flags; }
   [[nodiscard]] unsigned features() const { return ring_.features; }
+  // Readable while there is something to reap. With RingOptions::polled a poll() or epoll_wait() of
+  // the ring's thread sleeps through nothing, but ends early (EINTR) where the kernel must run what
+  // completes a request in that thread.
   [[nodiscard]] int fd() const { return ring_.ring_fd; }
   [[nodiscard]] std::uint64_t enter_calls() const { return enter_calls_; }
 
@@ -113,7 +110,6 @@ class Ring {
 
   io_uring ring_{};
   bool initialised_ = false;
-  bool has_wakeup_fd_ = false;
   unsigned enter_flags_ = 0;
   std::uint64_t enter_calls_ = 0;
   KernelFaults* const faults_;

@@ -29,8 +29,8 @@ struct RingOptions {
   // If not empty, the only IORING_OP_* that the kernel will ever take from this ring (5.10). The
   // loop itself uses POLL_ADD, ASYNC_CANCEL: they are added.
   std::vector<std::uint8_t> allowed_opcodes = {};
-  // Whether completions are waited for outside of enter() (Ring::register_wakeup_fd).
-  bool wakeup_fd = false;
+  // Whether completions are waited for outside of enter(), by poll() or epoll on Ring::fd().
+  bool polled = false;
   KernelFaults* faults = nullptr;
 };
 

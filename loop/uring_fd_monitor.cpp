@@ -65,7 +65,7 @@ int UringFdMonitor::wait(std::int64_t timeout_ns) {
 }
 
 std::span<const pollfd> UringFdMonitor::foreign_fds() {
-  ring_ = {context_.ring_wakeup_fd(), POLLIN, 0};
+  ring_ = {context_.ring().fd(), POLLIN, 0};
   return {&ring_, 1};
 }
 

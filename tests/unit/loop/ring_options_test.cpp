@@ -1,4 +1,4 @@
-// Tests of what can be asked of a ring: larger entries, allowed operations, the wake-up fd.
+// Tests of what can be asked of a ring: larger entries, allowed operations, an fd to poll.
 #include "loop/ring_options.hpp"
 
 #include <fcntl.h>
@@ -7,14 +7,15 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "loop/aio_context.hpp"
-#include "loop/event_notifier.hpp"
 #include "loop/timer.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/support/pipe.hpp"
@@ -175,9 +176,9 @@ TEST_F(RingOptionsTest, TheLoopItselfWorksOnARestrictedRing) {
   EXPECT_EQ(ended.result(), -ECANCELED);
 }
 
-// --- the wake-up fd ------------------------------------------------------------------------------
+// --- the fd of a ring that is polled -------------------------------------------------------------
 
-class RingWakeupTest : public RingOptionsTest {
+class RingPolledTest : public RingOptionsTest {
  protected:
   void add_poll() {
     io_uring_sqe* const sqe = ring_->next_sqe();
@@ -190,34 +191,32 @@ class RingWakeupTest : public RingOptionsTest {
   }
 
   const Pipe pipe_;
-  const EventNotifier wakeup_ = EventNotifier::create().value();
-  const std::unique_ptr<Ring> ring_ = Ring::create({.wakeup_fd = true}).value();
+  const std::unique_ptr<Ring> ring_ = Ring::create({.polled = true}).value();
 };
 
-TEST_F(RingWakeupTest, BecomesReadableForCompletionsWhileItIsOn) {
-  ASSERT_TRUE(ring_->register_wakeup_fd(wakeup_.fd()));
-  add_poll();
-  pipe_.put();
-  EXPECT_FALSE(readable(wakeup_.fd())) << "it was off";
-  EXPECT_EQ(ring_->enter(0), 0);
-  EXPECT_EQ(reap(), 1U);
-  EXPECT_TRUE(pipe_.take());
-
-  add_poll();
-  ring_->set_wakeups(Ring::Wakeups::kOn);
-  EXPECT_FALSE(readable(wakeup_.fd()));
-  pipe_.put();
-  EXPECT_TRUE(readable(wakeup_.fd()));
-  EXPECT_TRUE(ring_->needs_enter());
-  EXPECT_EQ(ring_->enter(0), 0);
-  EXPECT_EQ(reap(), 1U);
+TEST_F(RingPolledTest, TheFdIsReadableWhileThereIsSomethingToReap) {
+  for (int i = 0; i < 3; ++i) {
+    add_poll();
+    EXPECT_FALSE(readable(ring_->fd()));
+    pipe_.put();
+    EXPECT_TRUE(readable(ring_->fd()));
+    EXPECT_EQ(reap(), 1U);
+    EXPECT_FALSE(readable(ring_->fd()));
+    EXPECT_TRUE(pipe_.take());
+  }
 }
 
-TEST_F(RingWakeupTest, ThereIsOnlyOne) {
-  ASSERT_TRUE(ring_->register_wakeup_fd(wakeup_.fd()));
-  const auto again = ring_->register_wakeup_fd(wakeup_.fd());
-  ASSERT_FALSE(again);
-  EXPECT_EQ(again.error(), Errno(EBUSY));
+TEST_F(RingPolledTest, ACompletionEndsASleepThatHasBegun) {
+  constexpr int kLostAfterMs = 10'000;
+  add_poll();
+  std::thread writer([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    pipe_.put();
+  });
+  pollfd watched{ring_->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&watched, 1, kLostAfterMs), 1);
+  writer.join();
+  EXPECT_EQ(reap(), 1U);
 }
 
 }  // namespace
