@@ -18,15 +18,17 @@ namespace {
 std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags,
                          passthrough::FileHandleId handle) {
   std::uint32_t flags = context.connection.cache.file_open_flags;
+  const std::uint64_t negotiated = context.connection.negotiated.flags;
+  const auto file = context.tree.file(handle);
   // A cached page is written back at its position, which an append-only file refuses.
-  if ((client_flags & O_APPEND) != 0) {
-    const auto file = context.tree.file(handle);
-    if (file && (*file)->appends_only()) flags |= FOPEN_DIRECT_IO;
-  }
+  if (file && (client_flags & O_APPEND) != 0 && (*file)->appends_only()) flags |= FOPEN_DIRECT_IO;
+  // No FLUSH per close() where it would tell nothing and unlock nothing.
+  // KERNEL(5.16): before, it comes all the same, and so it does with the write-back cache.
+  const bool flush_unlocks = (negotiated & FUSE_POSIX_LOCKS) != 0;
+  if (file && !(*file)->close_can_fail() && !flush_unlocks) flags |= FOPEN_NOFLUSH;
   // Without these the kernel would run the direct writes to one file one after another.
   // KERNEL(6.6): with them it refuses shared mappings, unless that flag is in force. Natively a
   // file that was opened with O_DIRECT can be mapped like any other.
-  const std::uint64_t negotiated = context.connection.negotiated.flags;
   const bool maps = (negotiated & wire::kDirectIoAllowMmap) != 0;
   // KERNEL: a client that keeps the times of files itself forgets them where FOPEN_DIRECT_IO is on
   // (fuse_direct_write_iter()).

@@ -45,12 +45,12 @@ bool has_append(int fd) {
 }  // namespace
 
 FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
-                       RingStart ring_start)
+                       FileSystemKind kind)
     : inode_(std::move(inode)),
       buffered_(std::move(buffered)),
       appends_only_(has_append(buffered_.get())),
       opened_direct_(static_cast<bool>(direct)),
-      ring_start_(ring_start),
+      kind_(kind),
       access_time_(access_time_of(buffered_.get())),
       direct_(std::move(direct)) {}
 

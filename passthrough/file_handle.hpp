@@ -15,16 +15,10 @@
 #include "loop/result.hpp"
 #include "loop/unique_fd.hpp"
 #include "passthrough/credentials.hpp"
+#include "passthrough/file_system_kinds.hpp"
 #include "passthrough/inode_table.hpp"
 
 namespace ouro::passthrough {
-
-// How the ring begins a transfer of a file.
-enum class RingStart : std::uint8_t {
-  kAtOnce = 0,  // in the loop's thread, which goes on where the transfer would block
-  kInWorker =
-      IOSQE_ASYNC,  // in a kernel worker, where the very question whether it would may block
-};
 
 // Whether reads move the access time: the client can change its mind by fcntl(F_SETFL).
 enum class AccessTime : std::uint8_t { kMoves, kStays };
@@ -39,14 +33,21 @@ class FileHandle {
  public:
   // `direct` may be empty.
   FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
-             RingStart ring_start = RingStart::kAtOnce);
+             FileSystemKind kind = FileSystemKind::kLocal);
 
   [[nodiscard]] const Inode& inode() const { return *inode_; }
   [[nodiscard]] int buffered_fd() const { return buffered_.get(); }
   // Whether the descriptors have O_APPEND, for an append-only inode.
   [[nodiscard]] bool appends_only() const { return appends_only_; }
   // IOSQE_* flags of its transfers.
-  [[nodiscard]] std::uint8_t sqe_flags() const { return static_cast<std::uint8_t>(ring_start_); }
+  // KERNEL: before it tries a transfer without blocking, io_uring asks poll() of files that do not
+  // say that they can do so (FMODE_NOWAIT). FUSE is such a file system, and its poll() is a request
+  // to its daemon that the submitting thread would wait for, instead of a kernel worker.
+  [[nodiscard]] std::uint8_t sqe_flags() const {
+    return kind_ == FileSystemKind::kFuse ? IOSQE_ASYNC : 0;
+  }
+  // Whether close() can tell an error that nothing else has told.
+  [[nodiscard]] bool close_can_fail() const { return kind_ != FileSystemKind::kLocal; }
   // The O_DIRECT descriptor, opened at the first use (fcntl(F_SETFL, O_DIRECT) after open).
   // Errors: EINVAL where the file system has no direct I/O, EMFILE, and EACCES where a plain
   // user's daemon may not open the file a second time.
@@ -71,7 +72,7 @@ class FileHandle {
   const loop::UniqueFd buffered_;
   const bool appends_only_;
   const bool opened_direct_;
-  const RingStart ring_start_;
+  const FileSystemKind kind_;
   std::atomic<AccessTime> access_time_;
   std::atomic<Opener> opener_{};
   std::mutex mutex_;

@@ -65,7 +65,7 @@ Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
     : options_(options),
       proc_fds_(std::move(proc_fds)),
       devices_(root.key.device),
-      fuse_devices_(root.key.device, root.path_fd.get()),
+      kinds_(root.key.device, root.path_fd.get()),
       budget_(options.max_open_files, options.open_refused),
       inodes_(std::move(root), options.watermark, options.max_descriptors,
               budget_.reserve_begin()) {}

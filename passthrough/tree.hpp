@@ -26,7 +26,7 @@
 #include "passthrough/executor.hpp"
 #include "passthrough/file_handle.hpp"
 #include "passthrough/file_locks.hpp"
-#include "passthrough/fuse_devices.hpp"
+#include "passthrough/file_system_kinds.hpp"
 #include "passthrough/inode_table.hpp"
 #include "passthrough/mount_fds.hpp"
 #include "passthrough/slot_table.hpp"
@@ -237,7 +237,6 @@ class Tree {
                                 std::optional<FileHandleId> handle, std::int64_t size,
                                 const Credentials* credentials);
   [[nodiscard]] Result<loop::UniqueFd> open_direct(Executor& executor, int fd, int flags);
-  [[nodiscard]] RingStart ring_start(Executor& executor, const Inode& inode, int fd);
   [[nodiscard]] Result<CreatedFile> open_existing(Executor& executor, const PinnedInode& directory,
                                                   const char* name, int flags, const Caller& caller,
                                                   const SetIdKiller& killer);
@@ -246,13 +245,13 @@ class Tree {
     return budget_.check_room(use, proc_fds_.get());
   }
   [[nodiscard]] FileHandleId insert(NodeId node, InodeRef inode, loop::UniqueFd buffered,
-                                    loop::UniqueFd direct, RingStart start);
+                                    loop::UniqueFd direct, FileSystemKind kind);
   [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);
 
   const Options options_;
   const loop::UniqueFd proc_fds_;  // O_PATH of /proc/self/fd
   DeviceMap devices_;
-  FuseDevices fuse_devices_;
+  FileSystemKinds kinds_;
   MountFds mounts_;
   Status handles_ = {};
   std::atomic<std::uint64_t> handle_opens_ = 0;

@@ -70,27 +70,19 @@ Result<FileHandleId> Tree::open(Executor& executor, NodeId node, int flags,
     buffered = open_buffered(WriteBack::kOff);
   }
   if (!buffered) return tl::unexpected(buffered.error());
-  const RingStart start = ring_start(executor, *inode, path_fd);
-  return insert(node, inode.ref(), *std::move(buffered), std::move(direct), start);
+  const FileSystemKind kind = kinds_.kind_of(executor, inode->key.device, path_fd);
+  return insert(node, inode.ref(), *std::move(buffered), std::move(direct), kind);
 }
 
 FileHandleId Tree::insert(NodeId node, InodeRef inode, UniqueFd buffered, UniqueFd direct,
-                          RingStart start) {
+                          FileSystemKind kind) {
   budget_.note(buffered.get());
   if (options_.watches_content && inode->content) {
     inode->content->begin(node);
     inode->content->look(buffered.get());
   }
-  return files_.insert(std::make_shared<FileHandle>(std::move(inode), std::move(buffered),
-                                                    std::move(direct), start));
-}
-
-// KERNEL: before it tries a transfer without blocking, io_uring asks poll() of files that do not
-// say that they can do so (FMODE_NOWAIT). FUSE is such a file system, and its poll() is a request
-// to its daemon that the submitting thread waits for.
-RingStart Tree::ring_start(Executor& executor, const Inode& inode, int fd) {
-  const bool fuse = fuse_devices_.contain(executor, inode.key.device, fd);
-  return fuse ? RingStart::kInWorker : RingStart::kAtOnce;
+  return files_.insert(
+      std::make_shared<FileHandle>(std::move(inode), std::move(buffered), std::move(direct), kind));
 }
 
 Result<UniqueFd> Tree::reopen_for(Executor& executor, int fd, int client_flags, int backing_flags,
@@ -175,9 +167,9 @@ Result<CreatedFile> Tree::adopt(Executor& executor, UniqueFd buffered, int flags
   OURO_TRY_ASSIGN(file.entry, intern(executor, std::move(path_fd)));
   // An error: forgotten meanwhile, by a broken client.
   OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(file.entry.node));
-  const RingStart start = ring_start(executor, *inode, buffered.get());
+  const FileSystemKind kind = kinds_.kind_of(executor, inode->key.device, buffered.get());
   file.handle =
-      insert(file.entry.node, std::move(inode), std::move(buffered), std::move(direct), start);
+      insert(file.entry.node, std::move(inode), std::move(buffered), std::move(direct), kind);
   return file;
 }
 

@@ -62,6 +62,7 @@ TEST_P(FileSystems, EqualNative) {
   const auto& [type, mode] = GetParam();
   compare_on(type, mode, "", [](const Statistics& statistics) {
     EXPECT_EQ(statistics["handle_opens"], 0U) << statistics.text();
+    EXPECT_EQ(statistics["request.FLUSH"], 0U) << statistics.text();
   });
 }
 

@@ -34,7 +34,9 @@ class StalledSource : public ::testing::TestWithParam<Metadata> {
     OURO_REQUIRE(has_root());
     std::filesystem::create_directories(home_ / "source/stalls");
     make_file(home_ / "source/file", "content");
-    inner_ = std::make_unique<Mounted>(MountPlan{.mountpoint = home_ / "source/stalls"});
+    // With remote locks each close() is a request, too.
+    inner_ = std::make_unique<Mounted>(
+        MountPlan{.options = {"-o", "locks=remote"}, .mountpoint = home_ / "source/stalls"});
     make_file(inner_->source() / "file", "content");
     const Mode mode{.metadata = GetParam(), .loops = 1};
     outer_ =

@@ -1,8 +1,10 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -31,6 +33,11 @@ class FilesTest : public ServedTree {
   [[nodiscard]] int release(std::uint64_t handle) { return error_of(requests::release(handle)); }
 };
 
+// Flags of an open file, but for what depends on the file system of the directory.
+std::uint32_t but_for_flushes(std::uint32_t open_flags) {
+  return open_flags & ~std::uint32_t{FOPEN_NOFLUSH};
+}
+
 // --- open ----------------------------------------------------------------------------------------
 
 TEST_P(FilesTest, OpenAndRelease) {
@@ -39,7 +46,7 @@ TEST_P(FilesTest, OpenAndRelease) {
   const auto first = call(requests::open(node, O_RDONLY)).as<fuse_open_out>();
   const auto second = call(requests::open(node, O_RDWR)).as<fuse_open_out>();
   EXPECT_NE(first.fh, second.fh);
-  EXPECT_EQ(first.open_flags, 0U);
+  EXPECT_EQ(but_for_flushes(first.open_flags), 0U);
   EXPECT_EQ(tree_.open_count(), 2U);
   EXPECT_EQ(release(first.fh), 0);
   EXPECT_EQ(tree_.open_count(), 1U);
@@ -60,13 +67,31 @@ TEST_P(FilesTest, OpenFlagsComeFromThePolicy) {
   backing_.put_file("file");
   const std::uint64_t node = look_up("file");
   const auto flags_of = [&](int flags) {
-    return call(requests::open(node, flags)).as<fuse_open_out>().open_flags;
+    return but_for_flushes(call(requests::open(node, flags)).as<fuse_open_out>().open_flags);
   };
   EXPECT_EQ(flags_of(O_RDONLY), std::uint32_t{FOPEN_KEEP_CACHE});
   const Answer direct = call(requests::open(node, O_RDONLY | O_DIRECT));
   if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
-  EXPECT_EQ(direct.as<fuse_open_out>().open_flags,
+  EXPECT_EQ(but_for_flushes(direct.as<fuse_open_out>().open_flags),
             std::uint32_t{FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES});
+}
+
+TEST_P(FilesTest, NoFlushWhereItWouldTellNothing) {
+  struct ::statfs file_system {};
+  ASSERT_EQ(::statfs(path("").c_str(), &file_system), 0);
+  if (file_system.f_type != EXT4_SUPER_MAGIC && file_system.f_type != TMPFS_MAGIC) {
+    GTEST_SKIP() << path("") << " is not on a file system that is known as local";
+  }
+  backing_.put_file("file");
+  const auto out = call(requests::open(look_up("file"), O_RDWR)).as<fuse_open_out>();
+  EXPECT_EQ(out.open_flags & FOPEN_NOFLUSH, unsigned{FOPEN_NOFLUSH});
+}
+
+TEST_P(FilesTest, FlushesWhereTheyUnlock) {
+  connection_.negotiated.flags |= FUSE_POSIX_LOCKS;
+  backing_.put_file("file");
+  const auto out = call(requests::open(look_up("file"), O_RDWR)).as<fuse_open_out>();
+  EXPECT_EQ(out.open_flags & FOPEN_NOFLUSH, 0U);
 }
 
 TEST_P(FilesTest, DirectWritesMoveTheTimesThatTheClientKeeps) {
@@ -74,7 +99,7 @@ TEST_P(FilesTest, DirectWritesMoveTheTimesThatTheClientKeeps) {
   backing_.put_file("file");
   const Answer direct = call(requests::open(look_up("file"), O_WRONLY | O_DIRECT));
   if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
-  EXPECT_EQ(direct.as<fuse_open_out>().open_flags, 0U);
+  EXPECT_EQ(but_for_flushes(direct.as<fuse_open_out>().open_flags), 0U);
 }
 
 TEST_P(FilesTest, DirectFilesStayMappableOnOldKernels) {
@@ -82,7 +107,7 @@ TEST_P(FilesTest, DirectFilesStayMappableOnOldKernels) {
   backing_.put_file("file");
   const Answer direct = call(requests::open(look_up("file"), O_RDONLY | O_DIRECT));
   if (direct.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
-  EXPECT_EQ(direct.as<fuse_open_out>().open_flags, 0U);
+  EXPECT_EQ(but_for_flushes(direct.as<fuse_open_out>().open_flags), 0U);
 }
 
 TEST_P(FilesTest, OpenTruncates) {
@@ -130,7 +155,7 @@ TEST_P(FilesTest, Create) {
   const auto out = create("file", O_RDWR | O_EXCL).as<CreateOut>();
   EXPECT_TRUE(same_bytes(out.entry, entry_of(path("file"), out.entry.nodeid)));
   EXPECT_EQ(out.entry.attr.mode, std::uint32_t{S_IFREG | 0644});
-  EXPECT_EQ(out.open.open_flags, 0U);
+  EXPECT_EQ(but_for_flushes(out.open.open_flags), 0U);
   EXPECT_EQ(tree_.open_count(), 1U);
   EXPECT_EQ(tree_.inode_count(), 2U);
   EXPECT_EQ(call(requests::write(out.open.fh, 0, "written")).as<fuse_write_out>().size, 7U);

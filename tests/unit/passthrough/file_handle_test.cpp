@@ -54,6 +54,18 @@ TEST(FileHandle, DirectIsEinvalWhereTheFileSystemHasNone) {
   EXPECT_EQ(direct.error().value(), EINVAL);
 }
 
+TEST(FileHandle, IsUsedAsItsFileSystemWants) {
+  const auto handle = [](FileSystemKind kind) {
+    return FileHandle(some_inode(), open_file("/proc/self/status", O_RDONLY), {}, kind);
+  };
+  EXPECT_FALSE(handle(FileSystemKind::kLocal).close_can_fail());
+  EXPECT_TRUE(handle(FileSystemKind::kOther).close_can_fail());
+  EXPECT_TRUE(handle(FileSystemKind::kFuse).close_can_fail());
+  EXPECT_EQ(handle(FileSystemKind::kLocal).sqe_flags(), 0U);
+  EXPECT_EQ(handle(FileSystemKind::kOther).sqe_flags(), 0U);
+  EXPECT_EQ(handle(FileSystemKind::kFuse).sqe_flags(), unsigned{IOSQE_ASYNC});
+}
+
 TEST(FileHandle, ItsOpenerPaysUnlessThatIsRoot) {
   const testing::TempDir dir;
   FileHandle handle(some_inode(), open_file(dir / "file", O_CREAT | O_RDWR), {});

@@ -52,12 +52,12 @@ TEST_F(TransferOpTest, WriteGivesTheWholeBuffer) {
 }
 
 TEST_F(TransferOpTest, BeginsInTheThreadOrInAWorkerAsTheFileSays) {
-  for (const auto start : {RingStart::kAtOnce, RingStart::kInWorker}) {
+  for (const auto kind : {FileSystemKind::kLocal, FileSystemKind::kFuse}) {
     file_ = std::make_shared<FileHandle>(
         std::make_shared<const Inode>(Inode{.key = {}, .type = S_IFREG, .path_fd = {}}),
         loop::UniqueFd(::open((dir_ / "file").c_str(), O_RDWR | O_CLOEXEC)), loop::UniqueFd(),
-        start);
-    const unsigned flags = start == RingStart::kInWorker ? IOSQE_ASYNC : 0;
+        kind);
+    const unsigned flags = kind == FileSystemKind::kFuse ? IOSQE_ASYNC : 0;
     read(0);
     EXPECT_EQ(executor_.sqe(0).flags, flags);
     executor_.run(0);

@@ -1,4 +1,4 @@
-#include "passthrough/fuse_devices.hpp"
+#include "passthrough/file_system_kinds.hpp"
 
 #include <sys/mount.h>
 
@@ -14,25 +14,25 @@ std::uint64_t device_of(const std::filesystem::path& path) {
   return ::makedev(stat.stx_dev_major, stat.stx_dev_minor);
 }
 
-class FuseDevicesTest : public ::testing::Test {
+class FileSystemKindsTest : public ::testing::Test {
  protected:
   const testing::Watchdog watchdog_{testing::current_test_name(), std::chrono::seconds(60)};
   const testing::TempDir dir_;
   InlineExecutor executor_{test_identity()};
 };
 
-TEST_F(FuseDevicesTest, OrdinaryFileSystemsAreAskedOnce) {
+TEST_F(FileSystemKindsTest, OrdinaryFileSystemsAreAskedOnce) {
   const loop::UniqueFd root = open_path_fd(dir_.path());
   const loop::UniqueFd proc = open_path_fd("/proc");
-  FuseDevices devices(device_of(dir_.path()), root.get());
+  FileSystemKinds kinds(device_of(dir_.path()), root.get());
   for (int i = 0; i < 2; ++i) {
-    EXPECT_FALSE(devices.contain(executor_, device_of(dir_.path()), root.get()));
-    EXPECT_FALSE(devices.contain(executor_, device_of("/proc"), proc.get()));
+    EXPECT_NE(kinds.kind_of(executor_, device_of(dir_.path()), root.get()), FileSystemKind::kFuse);
+    EXPECT_EQ(kinds.kind_of(executor_, device_of("/proc"), proc.get()), FileSystemKind::kOther);
   }
   EXPECT_EQ(executor_.inline_calls(), 1U);
 }
 
-TEST_F(FuseDevicesTest, FuseIsKnownAsSuch) {
+TEST_F(FileSystemKindsTest, FuseIsKnownAsSuch) {
   OURO_NEEDS_ROOT();
   const loop::UniqueFd channel(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!channel) GTEST_SKIP() << "no /dev/fuse";
@@ -46,27 +46,29 @@ TEST_F(FuseDevicesTest, FuseIsKnownAsSuch) {
                       options.c_str()),
               0);
     const loop::UniqueFd fuse = open_path_fd(dir_ / "fuse");
-    FuseDevices as_root(device_of(dir_ / "fuse"), fuse.get());
-    EXPECT_TRUE(as_root.contain(executor_, device_of(dir_ / "fuse"), fuse.get()));
+    FileSystemKinds as_root(device_of(dir_ / "fuse"), fuse.get());
+    EXPECT_EQ(as_root.kind_of(executor_, device_of(dir_ / "fuse"), fuse.get()),
+              FileSystemKind::kFuse);
     EXPECT_EQ(executor_.inline_calls(), 0U);
-    FuseDevices within(device_of(dir_.path()), open_path_fd(dir_.path()).get());
+    FileSystemKinds within(device_of(dir_.path()), open_path_fd(dir_.path()).get());
     for (int i = 0; i < 2; ++i) {
-      EXPECT_TRUE(within.contain(executor_, device_of(dir_ / "fuse"), fuse.get()));
+      EXPECT_EQ(within.kind_of(executor_, device_of(dir_ / "fuse"), fuse.get()),
+                FileSystemKind::kFuse);
     }
     EXPECT_EQ(executor_.inline_calls(), 1U);
   });
 }
 
-TEST_F(FuseDevicesTest, WhatCannotBeAskedIsAskedAgain) {
+TEST_F(FileSystemKindsTest, WhatCannotBeAskedIsAskedAgain) {
   const loop::UniqueFd proc = open_path_fd("/proc");
-  FuseDevices devices(device_of(dir_.path()), open_path_fd(dir_.path()).get());
-  EXPECT_TRUE(devices.contain(executor_, device_of("/proc"), -1));
-  EXPECT_FALSE(devices.contain(executor_, device_of("/proc"), proc.get()));
+  FileSystemKinds kinds(device_of(dir_.path()), open_path_fd(dir_.path()).get());
+  EXPECT_EQ(kinds.kind_of(executor_, device_of("/proc"), -1), FileSystemKind::kFuse);
+  EXPECT_EQ(kinds.kind_of(executor_, device_of("/proc"), proc.get()), FileSystemKind::kOther);
 }
 
-TEST_F(FuseDevicesTest, ARootThatCannotBeAsked) {
-  FuseDevices devices(7, -1);
-  EXPECT_TRUE(devices.contain(executor_, 7, -1));
+TEST_F(FileSystemKindsTest, ARootThatCannotBeAsked) {
+  FileSystemKinds kinds(7, -1);
+  EXPECT_EQ(kinds.kind_of(executor_, 7, -1), FileSystemKind::kFuse);
 }
 
 }  // namespace
