@@ -20,6 +20,7 @@ namespace {
 using loop::UniqueFd;
 
 constexpr int kSocket = STDERR_FILENO + 1;  // in the helper
+constexpr char kReady = 'r';
 constexpr char kEnd = 'e';
 constexpr std::size_t kLongestMessage = 16'384;
 
@@ -122,15 +123,19 @@ loop::Result<std::unique_ptr<UnmountHelper>> UnmountHelper::start(const MountId&
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
     return loop::fail(errno);
   }
-  const UniqueFd theirs(ends[0]);
+  UniqueFd theirs(ends[0]);
   UniqueFd ours(ends[1]);
   const pid_t child = ::fork();
   if (child < 0) return loop::fail(errno);
   if (child == 0) {
     let_go(theirs.get());
+    tell(kSocket, std::string(1, kReady));
     help(id, path, orphaned);
   }
-  return std::unique_ptr<UnmountHelper>(new UnmountHelper(std::move(ours), child));
+  theirs.reset();
+  std::unique_ptr<UnmountHelper> helper(new UnmountHelper(std::move(ours), child));
+  if (receive(helper->socket_.get()).empty()) return loop::fail(ECHILD);
+  return helper;
 }
 
 UnmountHelper::~UnmountHelper() {

@@ -28,8 +28,9 @@ class UnmountHelper {
   // What it does when ourofs has died without ending it.
   enum class Orphaned : std::uint8_t { kEnds, kDetaches };
 
-  // For the mount `id`, made at `path`. Forks: before this process has threads. Errors: of
-  // socketpair() and fork().
+  // For the mount `id`, made at `path`. Forks: before this process has threads. Returns when the
+  // child has let go of what it has inherited. Errors: of socketpair() and fork(); ECHILD if it has
+  // died at once.
   [[nodiscard]] static loop::Result<std::unique_ptr<UnmountHelper>> start(const MountId& id,
                                                                           const std::string& path,
                                                                           Orphaned orphaned);

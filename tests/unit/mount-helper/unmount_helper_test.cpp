@@ -2,6 +2,8 @@
 // processes say to each other.
 #include "mount-helper/unmount_helper.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,23 @@ pid_t only_child() {
   pid_t child = -1;
   std::ifstream("/proc/thread-self/children") >> child;
   return child;
+}
+
+TEST(UnmountHelper, HoldsOnToNothingWhenItHasStarted) {
+  for (int i = 0; i < 20; ++i) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const auto helper = start();
+    ASSERT_NE(helper, nullptr);
+    std::string name;
+    std::ifstream("/proc/" + std::to_string(only_child()) + "/comm") >> name;
+    EXPECT_EQ(name, "ourofs-unmount");
+    ::close(ends[1]);
+    pollfd pipe{ends[0], POLLIN, 0};
+    EXPECT_EQ(::poll(&pipe, 1, 0), 1) << "it has our pipe";
+    EXPECT_EQ(pipe.revents, POLLHUP);
+    ::close(ends[0]);
+  }
 }
 
 TEST(UnmountHelper, TellsWhatRunningFusermountComesTo) {
