@@ -1,5 +1,6 @@
 #include "fs/dev_transport.hpp"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -167,6 +168,7 @@ DevTransport::Receive DevTransport::receive(Slot& slot) {
         disconnect(Disconnect::kUnmounted);
         return Receive::kClosed;
       case ECONNABORTED:
+        if (await_end()) continue;
         disconnect(Disconnect::kAborted);
         return Receive::kClosed;
       default:
@@ -175,6 +177,19 @@ DevTransport::Receive DevTransport::receive(Slot& slot) {
         return Receive::kClosed;
     }
   }
+}
+
+// KERNEL(6.18): a request that is being read while the connection ends is ECONNABORTED, however it
+// ends (fuse_dev_do_read()). Only when that is over (POLLERR) does reading tell the reason. False:
+// it has told.
+bool DevTransport::await_end() {
+  if (ended_) return false;
+  constexpr int kLongEnoughMs = 1000;
+  pollfd channel{channel_fd_, 0, 0};
+  while (::poll(&channel, 1, kLongEnoughMs) < 0 && errno == EINTR) {
+  }
+  ended_ = true;
+  return true;
 }
 
 void DevTransport::disconnect(Disconnect reason) {

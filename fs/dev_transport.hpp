@@ -63,6 +63,7 @@ class DevTransport final : public Transport {
   void on_readable();
   enum class Receive : std::uint8_t { kRequest, kNothing, kClosed };
   [[nodiscard]] Receive receive(Slot& slot);
+  [[nodiscard]] bool await_end();
   void sent(Slot& slot, loop::KernelResult result);
   void free_slot(Slot& slot);
   void recycle(Slot& slot);
@@ -79,6 +80,7 @@ class DevTransport final : public Transport {
   bool watching_ = false;
   bool paused_ = false;
   bool stopped_ = false;
+  bool ended_ = false;  // the kernel has said so, but not yet why
 };
 
 }  // namespace ouro::fs
