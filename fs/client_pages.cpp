@@ -14,20 +14,23 @@ std::int64_t period_of(const CachePolicy& cache) {
   return static_cast<std::int64_t>(std::max(cache.attribute_timeout_ns, kShortestPeriodNs));
 }
 
-void drop(const Notifier& notifier, passthrough::ContentHistory& content, std::uint64_t change) {
-  drop_pages(notifier, content.node());
-  content.pages_dropped(change);
+// `notifier`: by which pages may be dropped, or null. False: they are to be, and may not.
+bool settle(passthrough::Tree& tree, passthrough::Executor& executor, passthrough::NodeId node,
+            const Notifier* notifier) {
+  const auto content = tree.look_at_content(executor, node);
+  const std::uint64_t change = content ? content->foreign_change() : 0;
+  if (change == 0) return true;
+  if (notifier == nullptr) return false;
+  drop_pages(*notifier, node);
+  content->pages_dropped(change);
+  return true;
 }
 
 }  // namespace
 
 bool settle_pages(const OperationContext& context, passthrough::NodeId node) {
-  const auto content = context.tree.look_at_content(context.executor, node);
-  const std::uint64_t change = content ? content->foreign_change() : 0;
-  if (change == 0) return true;
-  if (!context.in_worker) return false;
-  drop(context.notifier, *content, change);
-  return true;
+  return settle(context.tree, context.executor, node,
+                context.in_worker ? &context.notifier : nullptr);
 }
 
 PageWatch::PageWatch(loop::AioContext& context, passthrough::Tree& tree,
@@ -52,9 +55,7 @@ void PageWatch::run() {
   // Of several loops that watch, one does it.
   if (!tree_.take_watch(loop::monotonic_now_ns(), period_ns_)) return;
   for (const passthrough::NodeId node : tree_.open_nodes()) {
-    const auto content = tree_.look_at_content(executor_, node);
-    const std::uint64_t change = content ? content->foreign_change() : 0;
-    if (change != 0) drop(notifier_, *content, change);
+    static_cast<void>(settle(tree_, executor_, node, &notifier_));
   }
 }
 

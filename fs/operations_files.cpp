@@ -15,17 +15,21 @@
 namespace ouro::fs::operations {
 namespace {
 
-std::uint32_t open_flags(const OperationContext& context, std::uint32_t client_flags,
-                         passthrough::FileHandleId handle) {
-  std::uint32_t flags = context.connection.cache.file_open_flags;
-  const std::uint64_t negotiated = context.connection.negotiated.flags;
-  const auto file = context.tree.file(handle);
+constexpr std::uint32_t kKeepsPages = FOPEN_KEEP_CACHE;
+
+std::uint32_t open_flags(const Connection& connection, std::uint32_t client_flags,
+                         const passthrough::FileHandle& file) {
+  std::uint32_t flags = connection.cache.file_open_flags;
+  const std::uint64_t negotiated = connection.negotiated.flags;
+  // One that CREATE has found there, and somebody else in it.
+  const auto& content = file.inode().content;
+  if (content && content->foreign_change() != 0) flags &= ~kKeepsPages;
   // A cached page is written back at its position, which an append-only file refuses.
-  if (file && (client_flags & O_APPEND) != 0 && (*file)->appends_only()) flags |= FOPEN_DIRECT_IO;
+  if ((client_flags & O_APPEND) != 0 && file.appends_only()) flags |= FOPEN_DIRECT_IO;
   // No FLUSH per close() where it would tell nothing and unlock nothing.
   // KERNEL(5.16): before, it comes all the same, and so it does with the write-back cache.
   const bool flush_unlocks = (negotiated & FUSE_POSIX_LOCKS) != 0;
-  if (file && !(*file)->close_can_fail() && !flush_unlocks) flags |= FOPEN_NOFLUSH;
+  if (!file.close_can_fail() && !flush_unlocks) flags |= FOPEN_NOFLUSH;
   // Without these the kernel would run the direct writes to one file one after another.
   // KERNEL(6.6): with them it refuses shared mappings, unless that flag is in force. Natively a
   // file that was opened with O_DIRECT can be mapped like any other.
@@ -73,18 +77,15 @@ bool may_change_mode(const OperationContext& context, passthrough::FileHandleId 
   return file && passthrough::has_set_id_bits((*file)->buffered_fd());
 }
 
-void set_opener(OperationContext& context, const Request& request,
-                passthrough::FileHandleId handle) {
+// Of a file that `opener` has just opened with `client_flags`.
+void encode_opened(const OperationContext& context, passthrough::FileHandleId handle,
+                   const passthrough::Caller& opener, std::uint32_t client_flags,
+                   fuse_open_out& out) {
+  out.fh = handle;
   const auto file = context.tree.file(handle);
-  const passthrough::Caller opener = request.caller();
-  if (file) (*file)->set_opener(opener.uid, opener.gid);
-}
-
-constexpr std::uint32_t kKeepsPages = FOPEN_KEEP_CACHE;
-
-bool has_foreign_change(const OperationContext& context, passthrough::FileHandleId handle) {
-  const auto file = context.tree.file(handle);
-  return file && (*file)->inode().content && (*file)->inode().content->foreign_change() != 0;
+  if (!file) return;  // released meanwhile, by a broken client
+  (*file)->set_opener(opener.uid, opener.gid);
+  out.open_flags = open_flags(context.connection, client_flags, **file);
 }
 
 struct CreateOut {
@@ -96,13 +97,10 @@ static_assert(sizeof(CreateOut) == sizeof(fuse_entry_out) + sizeof(fuse_open_out
 Reply reply_created(OperationContext& context, Request& request, std::uint32_t client_flags,
                     const loop::Result<passthrough::CreatedFile>& created) {
   if (!created) return tl::unexpected(created.error());
+  const passthrough::Caller opener = request.caller();
   auto& out = request.reply_struct<CreateOut>();
   encode(created->entry, context.connection.cache, out.entry);
-  set_opener(context, request, created->handle);
-  out.open.fh = created->handle;
-  out.open.open_flags = open_flags(context, client_flags, created->handle);
-  // It can have been there already, and somebody else in it.
-  if (has_foreign_change(context, created->handle)) out.open.open_flags &= ~kKeepsPages;
+  encode_opened(context, created->handle, opener, client_flags, out.open);
   return sizeof out;
 }
 
@@ -133,10 +131,9 @@ Reply open(OperationContext& context, Request& request) {
   OURO_TRY_ASSIGN(const auto handle,
                   context.tree.open(context.executor, node, static_cast<int>(in.flags), killer));
   if (killer) drop_attributes(context.notifier, node);
-  set_opener(context, request, handle);
+  const passthrough::Caller opener = request.caller();
   auto& out = request.reply_struct<fuse_open_out>();
-  out.fh = handle;
-  out.open_flags = open_flags(context, in.flags, handle);
+  encode_opened(context, handle, opener, in.flags, out);
   return sizeof out;
 }
 
