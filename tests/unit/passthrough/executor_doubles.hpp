@@ -15,8 +15,8 @@ namespace ouro::passthrough {
 
 // The identity of the test process, taken once.
 inline const ProcessIdentity& test_identity() {
-  static const ProcessIdentity identity = ProcessIdentity::take().value();
-  return identity;
+  static const ProcessIdentity kIdentity = ProcessIdentity::take().value();
+  return kIdentity;
 }
 
 // Does what it is asked, by system calls, unless the script says otherwise.
