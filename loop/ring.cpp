@@ -76,12 +76,19 @@ Status Ring::set_up(const RingOptions& options) {
     // KERNEL(6.18): with DEFER_TASKRUN, io_req_local_work_add() wakes who waits in
     // io_uring_enter(), and not the ring's poll_wq, where poll() and epoll wait: they sleep through
     // completions.
-    if (options.polled && (flags & IORING_SETUP_DEFER_TASKRUN) != 0) continue;
+    const bool deferred = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+    if (options.polled && deferred) continue;
+    // KERNEL(6.18): what waits in the ring's own list is run by nobody when its thread has exited
+    // (io_uring_cancel_generic() leaves it alone), until the ring is closed. A thread's list of
+    // task work is run at its exit, and later additions by a kernel worker.
+    if (options.ends_with_thread && deferred) continue;
     rc = init(options, flags);
     if (rc != -EINVAL) break;
   }
   OURO_TRY(to_status(rc));
   initialised_ = true;
+  // A ring lives for as long as somebody has mapped it, so children must not.
+  if (options.ends_with_thread) (void)::io_uring_ring_dontfork(&ring_);
   // Entry i of the queue is SQE i, for good. A later liburing has a ring without such an array.
   for (unsigned i = 0; ring_.sq.array != nullptr && i < ring_.sq.ring_entries; ++i) {
     ring_.sq.array[i] = i;

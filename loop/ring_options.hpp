@@ -31,6 +31,10 @@ struct RingOptions {
   std::vector<std::uint8_t> allowed_opcodes = {};
   // Whether completions are waited for outside of enter(), by poll() or epoll on Ring::fd().
   bool polled = false;
+  // Whether requests that need the ring's thread to complete end with that thread, and not with the
+  // last reference to the ring. For a URING_CMD that somebody else waits for, without whom the
+  // process cannot end: see ARCHITECTURE.md.
+  bool ends_with_thread = false;
   KernelFaults* faults = nullptr;
 };
 
