@@ -1,7 +1,6 @@
 #include "mount-helper/mount_point.hpp"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -11,10 +10,7 @@
 
 #include <array>
 #include <cerrno>
-#include <future>
 #include <string_view>
-#include <system_error>
-#include <thread>
 #include <utility>
 
 #include "mount-helper/libfuse_log.hpp"
@@ -169,7 +165,7 @@ MountPoint::~MountPoint() {
   // In this order: with the channel closed nothing can wait for an answer that nobody will give.
   retire_session();
   // Too late for anyone to act on a failure.
-  static_cast<void>(unmount(UnmountMode::kLazy));
+  if (helper_) static_cast<void>(unmount(UnmountMode::kLazy));
 }
 
 int MountPoint::channel_fd() const {
@@ -185,7 +181,6 @@ loop::Status MountPoint::identify() {
 }
 
 loop::Status MountPoint::start_helper(bool auto_unmount) {
-  if (::geteuid() == 0 && !auto_unmount) return {};
   using Orphaned = UnmountHelper::Orphaned;
   OURO_TRY_ASSIGN(helper_, UnmountHelper::start(
                                id_, path_, auto_unmount ? Orphaned::kDetaches : Orphaned::kEnds));
@@ -218,44 +213,18 @@ bool MountPoint::is_mounted() const {
   return !reachable_path().empty();
 }
 
-void MountPoint::write_back(const std::function<void()>& meanwhile) const {
-  // In a thread with descriptors of its own. One that waits for its own file system cannot be
-  // killed; if it held the channel open as well, a request that is never answered would keep the
-  // process, and with it the connection, for ever.
-  std::promise<void> found;
-  std::thread writer;
-  try {
-    writer = std::thread([path = reachable_path(), &found] {
-      // KERNEL(5.9): older ones answer ENOSYS.
-      ::close_range(0, ~0U, CLOSE_RANGE_UNSHARE);
-      // KERNEL: an O_PATH open sends no request, so the mount is out of sight at once even where
-      // every loop is stuck.
-      const UniqueFd place(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-      found.set_value();
-      const UniqueFd root(::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (root) ::syncfs(root.get());
-    });
-    found.get_future().wait();
-  } catch (const std::system_error&) {
-    // No thread to be had: the mount ends without.
-  }
-  meanwhile();
-  if (writer.joinable()) writer.join();
-}
-
 Outcome<void> MountPoint::unmount(UnmountMode mode) {
   const std::string path = reachable_path();
   if (path.empty()) return {};
-  const int flags = UMOUNT_NOFOLLOW | (mode == UnmountMode::kLazy ? MNT_DETACH : 0);
-  if (::umount2(path.c_str(), flags) == 0) return {};
-  const int error = errno;
-  if (error == EPERM && helper_) {
-    auto unmounted = helper_->unmount(path, mode);
-    return unmounted || !is_mounted() ? Outcome<void>() : unmounted;
-  }
-  if (!is_mounted()) return {};  // someone was faster
-  return give_up(ExitCode::kMountFailed,
-                 "cannot unmount " + quoted(path) + ": " + errno_text(error));
+  auto unmounted = helper_->unmount(path, mode);
+  return unmounted || !is_mounted() ? Outcome<void>() : unmounted;  // someone may have been faster
+}
+
+Outcome<void> MountPoint::detach_and_write_back() {
+  const std::string path = reachable_path();
+  if (path.empty()) return {};
+  auto detached = helper_->detach_and_write_back(path);
+  return detached || !is_mounted() ? Outcome<void>() : detached;
 }
 
 // fuse_session_unmount() frees the session's path, but on a live channel it would also detach the

@@ -7,7 +7,6 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,17 +53,14 @@ class MountPoint {
   // no request, so any thread may ask.
   [[nodiscard]] bool is_mounted() const;
 
-  // Writes back the pages that the mount's users have dirtied; for a mount that will be detached
-  // while they go on. `meanwhile` is called when that may be done. Returns when every page is on
-  // its way: queued for the loops, or (some kernels) written. Waits for requests, so no loop's
-  // thread may call this.
-  void write_back(const std::function<void()>& meanwhile) const;
-
   // Unmounts if that was not done from outside already; then it is no error. Never touches another
   // mount at the same path. kGraceful fails while the mount is in use. Blocks until the kernel has
   // written back what it holds: the requests that come of it must be served meanwhile, so no loop's
-  // thread may call this before its channel is closed.
+  // thread may call this before its channel is closed. As with the next one, it is the helper that
+  // waits.
   [[nodiscard]] Outcome<void> unmount(UnmountMode mode);
+  // The same for a mount whose users go on: UnmountHelper::detach_and_write_back().
+  [[nodiscard]] Outcome<void> detach_and_write_back();
 
  private:
   MountPoint(fuse_session* session, std::string path);
@@ -78,7 +74,7 @@ class MountPoint {
   fuse_session* session_;  // ours from create() to the destructor
   std::string path_;
   MountId id_;
-  std::unique_ptr<UnmountHelper> helper_;  // for a plain user, and for auto_unmount
+  std::unique_ptr<UnmountHelper> helper_;
 };
 
 // Another fd on the connection of `channel_fd`: same input queue, replies on either; non-blocking.

@@ -113,11 +113,8 @@ void Shutdown::unmount() {
 }
 
 void Shutdown::detach() {
-  // Out of sight first, so that nobody comes anew; then what its users have written is saved.
-  mount_point_.write_back([this] {
-    const auto detached = mount_point_.unmount(UnmountMode::kLazy);
-    if (!detached) log_.write(loop::LogLevel::kError, detached.error().message);
-  });
+  const auto detached = mount_point_.detach_and_write_back();
+  if (!detached) log_.write(loop::LogLevel::kError, detached.error().message);
   await_idle();
 }
 

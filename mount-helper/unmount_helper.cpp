@@ -1,9 +1,11 @@
 #include "mount-helper/unmount_helper.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,14 +47,9 @@ std::string receive(int socket) {
   return message;
 }
 
-std::string encode_request(const std::string& path, UnmountMode mode) {
-  return (mode == UnmountMode::kLazy ? 'z' : 'u') + path;
-}
-
-Outcome<void> serve_request(std::string_view message) {
-  const UnmountMode mode = message[0] == 'z' ? UnmountMode::kLazy : UnmountMode::kGraceful;
-  return run_fusermount(std::string(message.substr(1)), mode);
-}
+constexpr char kUnmount = 'u';
+constexpr char kDetach = 'd';
+constexpr char kDetachAndWriteBack = 'w';
 
 // The exit code, the message, NUL and the hint.
 std::string encode_reply(const Outcome<void>& outcome) {
@@ -88,9 +85,29 @@ void let_go(int socket) {
   for (int fd = STDIN_FILENO; fd < kSocket; ++fd) ::dup2(null.get(), fd);
 }
 
-void detach(const std::string& path) {
-  if (::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0 || errno != EPERM) return;
-  static_cast<void>(run_fusermount(path, UnmountMode::kLazy));
+Outcome<void> unmount_here(const std::string& path, UnmountMode mode) {
+  const int flags = UMOUNT_NOFOLLOW | (mode == UnmountMode::kLazy ? MNT_DETACH : 0);
+  if (::umount2(path.c_str(), flags) == 0) return {};
+  const int error = errno;
+  if (error == EPERM) return run_fusermount(path, mode);
+  return give_up(ExitCode::kMountFailed,
+                 "cannot unmount " + quoted(path) + ": " + errno_text(error));
+}
+
+Outcome<void> detach_and_write_back_here(const std::string& path) {
+  // KERNEL: an O_PATH open sends no request, so the mount is out of sight at once even where every
+  // loop is stuck.
+  const UniqueFd place(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  auto detached = unmount_here(path, UnmountMode::kLazy);
+  const UniqueFd root(::openat(place.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (root) ::syncfs(root.get());
+  return detached;
+}
+
+Outcome<void> serve_request(std::string_view message) {
+  const std::string path(message.substr(1));
+  if (message[0] == kDetachAndWriteBack) return detach_and_write_back_here(path);
+  return unmount_here(path, message[0] == kDetach ? UnmountMode::kLazy : UnmountMode::kGraceful);
 }
 
 void detach_when_dead(const MountId& id, const std::string& path) {
@@ -99,17 +116,27 @@ void detach_when_dead(const MountId& id, const std::string& path) {
   for (int look = 0; look < kLooks; ++look) {
     const std::string now = path_of_mount(id, path);
     if (now.empty()) return;
-    if (is_dead(now)) return detach(now);
+    if (is_dead(now)) return static_cast<void>(unmount_here(now, UnmountMode::kLazy));
     ::usleep(kPauseUs);
   }
 }
 
-[[noreturn]] void help(const MountId& id, const std::string& path,
+void await_end_of(const UniqueFd& process) {
+  pollfd ended{process.get(), POLLIN, 0};
+  while (process && ::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+[[noreturn]] void help(pid_t parent, const MountId& id, const std::string& path,
                        UnmountHelper::Orphaned orphaned) {
+  // Not by glibc 2.36's pidfd_open(), whose header C++ cannot link with.
+  const UniqueFd served(static_cast<int>(::syscall(SYS_pidfd_open, parent, 0)));
+  tell(kSocket, std::string(1, kReady));
   for (std::string request = receive(kSocket); !request.empty(); request = receive(kSocket)) {
     if (request[0] == kEnd) ::_exit(0);
     tell(kSocket, encode_reply(serve_request(request)));
   }
+  await_end_of(served);
   if (orphaned == UnmountHelper::Orphaned::kDetaches) detach_when_dead(id, path);
   ::_exit(0);
 }
@@ -125,12 +152,12 @@ loop::Result<std::unique_ptr<UnmountHelper>> UnmountHelper::start(const MountId&
   }
   UniqueFd theirs(ends[0]);
   UniqueFd ours(ends[1]);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return loop::fail(errno);
   if (child == 0) {
     let_go(theirs.get());
-    tell(kSocket, std::string(1, kReady));
-    help(id, path, orphaned);
+    help(parent, id, path, orphaned);
   }
   theirs.reset();
   std::unique_ptr<UnmountHelper> helper(new UnmountHelper(std::move(ours), child));
@@ -146,13 +173,20 @@ UnmountHelper::~UnmountHelper() {
 }
 
 Outcome<void> UnmountHelper::unmount(const std::string& path, UnmountMode mode) {
+  return ask((mode == UnmountMode::kLazy ? kDetach : kUnmount) + path, path);
+}
+
+Outcome<void> UnmountHelper::detach_and_write_back(const std::string& path) {
+  return ask(kDetachAndWriteBack + path, path);
+}
+
+Outcome<void> UnmountHelper::ask(const std::string& request, const std::string& path) {
   std::string reply;
-  if (tell(socket_.get(), encode_request(path, mode))) reply = receive(socket_.get());
+  if (tell(socket_.get(), request)) reply = receive(socket_.get());
   if (!reply.empty()) return decode_reply(reply);
-  return give_up(
-      ExitCode::kSystem,
-      "cannot unmount " + quoted(path) + ": the process that was to execute fusermount3 has ended",
-      "try fusermount3 -u");
+  return give_up(ExitCode::kSystem,
+                 "cannot unmount " + quoted(path) + ": the process that was to do it has ended",
+                 "try umount or fusermount3 -u");
 }
 
 }  // namespace ouro::mount_helper

@@ -60,7 +60,7 @@ TEST_F(MountPointTest, AClosedChannelHidesNoDescriptorOfOurs) {
   const std::size_t fds = count_fds();
   const auto mount = mounted();
   ASSERT_NE(mount, nullptr);
-  EXPECT_EQ(count_fds(), fds + 1) << "the channel and nothing else";
+  EXPECT_EQ(count_fds(), fds + 2) << "the channel, the helper's socket and nothing else";
 }
 
 TEST_F(MountPointTest, GracefulUnmountEndsTheConnection) {

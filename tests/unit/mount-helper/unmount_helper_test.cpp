@@ -46,14 +46,18 @@ TEST(UnmountHelper, HoldsOnToNothingWhenItHasStarted) {
   }
 }
 
-TEST(UnmountHelper, TellsWhatRunningFusermountComesTo) {
+TEST(UnmountHelper, TellsWhatItComesTo) {
   const auto helper = start();
   ASSERT_NE(helper, nullptr);
   for (const UnmountMode mode : {UnmountMode::kGraceful, UnmountMode::kLazy}) {
-    const auto here = run_fusermount("/no mount", mode);
-    const auto there = helper->unmount("/no mount", mode);
-    ASSERT_FALSE(there.has_value());
-    EXPECT_EQ(there.error(), here.error());
+    const auto refused = helper->unmount("/no mount", mode);
+    ASSERT_FALSE(refused.has_value());
+    if (::geteuid() == 0) {
+      EXPECT_EQ(render(refused.error()),
+                "ourofs: cannot unmount '/no mount': No such file or directory");
+    } else {
+      EXPECT_EQ(refused.error(), run_fusermount("/no mount", mode).error());
+    }
   }
 }
 
@@ -68,8 +72,8 @@ TEST(UnmountHelper, ItsDeathIsTold) {
   const auto refused = helper->unmount("/mnt", UnmountMode::kGraceful);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(render(refused.error()),
-            "ourofs: cannot unmount '/mnt': the process that was to execute fusermount3 has ended "
-            "(try fusermount3 -u)");
+            "ourofs: cannot unmount '/mnt': the process that was to do it has ended "
+            "(try umount or fusermount3 -u)");
 }
 
 TEST(UnmountHelper, EndsWithTheObject) {
