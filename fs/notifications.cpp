@@ -23,4 +23,9 @@ void drop_pages(const Notifier& notifier, std::uint64_t node) {
   invalidate(notifier, {node, 0, 0});  // len 0: to the end
 }
 
+void drop_pages(const Notifier& notifier, std::uint64_t node, std::uint64_t offset,
+                std::uint32_t bytes) {
+  invalidate(notifier, {node, static_cast<std::int64_t>(offset), bytes});
+}
+
 }  // namespace ouro::fs

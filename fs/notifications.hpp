@@ -16,5 +16,8 @@ void drop_attributes(const Notifier& notifier, std::uint64_t node);
 // The pages that the client has of a file are no longer its content. Waits for READs and WRITEs of
 // them: never in a thread that serves requests.
 void drop_pages(const Notifier& notifier, std::uint64_t node);
+// Of a part of it: `bytes` at `offset`, at least one.
+void drop_pages(const Notifier& notifier, std::uint64_t node, std::uint64_t offset,
+                std::uint32_t bytes);
 
 }  // namespace ouro::fs

@@ -29,7 +29,7 @@ constexpr OpcodeRow kRows[] = {
     {FUSE_LINK, "LINK", sizeof(fuse_link_in) + 2, kWaits, ops::link, nullptr, ops::undo_entry},
     {FUSE_OPEN, "OPEN", sizeof(fuse_open_in), kWaits, ops::open, nullptr, ops::undo_open},
     {FUSE_READ, "READ", sizeof(fuse_read_in), Route::kData, nullptr, ops::read},
-    {FUSE_WRITE, "WRITE", sizeof(fuse_write_in), Route::kData, nullptr, ops::write},
+    {FUSE_WRITE, "WRITE", sizeof(fuse_write_in), Route::kData, ops::finish_write, ops::write},
     {FUSE_STATFS, "STATFS", 0, kCalls, ops::statfs},
     {FUSE_RELEASE, "RELEASE", sizeof(fuse_release_in), Route::kAtOnce, ops::release},
     {FUSE_FSYNC, "FSYNC", sizeof(fuse_fsync_in), Route::kData, nullptr, ops::fsync},

@@ -44,7 +44,8 @@ struct OpcodeRow {
   const char* name;
   std::size_t min_argument_bytes;
   Route route;
-  // For every route but kControl and kData.
+  // For every route but kControl and kData; and for WRITE, what its end has to wait for, in a
+  // worker.
   Reply (*handle)(OperationContext&, Request&) = nullptr;
   // For kData: begins an operation of request.transfer(); an error is replied at once.
   loop::Status (*begin)(OperationContext&, passthrough::AsyncExecutor&, Request&) = nullptr;

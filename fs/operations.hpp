@@ -60,6 +60,8 @@ Reply setlkw(OperationContext& context, Request& request);
 // operations_data.cpp
 loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, Request& request);
 loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, Request& request);
+// Of a direct WRITE that is done, where the client may have pages of the file: drops them.
+[[nodiscard]] Reply finish_write(OperationContext& context, Request& request);
 loop::Status fsync(OperationContext& context, passthrough::AsyncExecutor& data, Request& request);
 
 // operations_directories.cpp

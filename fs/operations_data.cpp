@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "fs/argument_reader.hpp"
+#include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
 namespace ouro::fs::operations {
@@ -54,11 +55,28 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   const auto killing = passthrough::killing(killer, file->buffered_fd());
   credentials = write_back && !killer ? file->payer() : killing.credentials;
   request.set_changes_mode(killing.clears);
+  const TransferOp::Access access = access_of(file_flags);
+  request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr);
   const std::uint32_t rw_flags = write_flags(file_flags, *file);
-  request.transfer().start_write(data, std::move(file), access_of(file_flags),
-                                 reader.rest().first(in.size), static_cast<std::int64_t>(in.offset),
-                                 rw_flags, credentials ? &*credentials : nullptr);
+  request.transfer().start_write(data, std::move(file), access, reader.rest().first(in.size),
+                                 static_cast<std::int64_t>(in.offset), rw_flags,
+                                 credentials ? &*credentials : nullptr);
   return {};
+}
+
+Reply finish_write(OperationContext& context, Request& request) {
+  fuse_write_in in;
+  if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
+  passthrough::ContentHistory& content = *request.goes_past();
+  const std::uint64_t node = request.header().nodeid;
+  // Where it was appended, the client does not say.
+  if (content.is_open_cached() && (in.flags & O_APPEND) == 0) {
+    drop_pages(context.notifier, node, in.offset, in.size);
+  } else {
+    drop_pages(context.notifier, node);
+    content.all_pages_dropped();
+  }
+  return sizeof(fuse_write_out);
 }
 
 loop::Status fsync(OperationContext& context, passthrough::AsyncExecutor& data, Request& request) {

@@ -86,6 +86,7 @@ void encode_opened(const OperationContext& context, passthrough::FileHandleId ha
   if (!file) return;  // released meanwhile, by a broken client
   (*file)->set_opener(opener.uid, opener.gid);
   out.open_flags = open_flags(context.connection, client_flags, **file);
+  if ((out.open_flags & FOPEN_DIRECT_IO) == 0) (*file)->set_cached();
 }
 
 struct CreateOut {

@@ -14,6 +14,7 @@ bool Request::receive(std::span<const std::byte> message) {
   left_open_ = false;
   wants_worker_ = false;
   interrupted_ = false;
+  goes_past_.reset();
   arguments_ = message.subspan(sizeof header_);
   extensions_ = {};
   const std::size_t extension_bytes = std::size_t{header_.total_extlen} * 8;

@@ -8,11 +8,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "fs/protocol.hpp"
 #include "loop/worker_pool.hpp"
+#include "passthrough/content_history.hpp"
 #include "passthrough/credentials.hpp"
 #include "passthrough/transfer_op.hpp"
 
@@ -61,6 +64,13 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   // Whether a WRITE clears set-id bits of its file.
   [[nodiscard]] bool changes_mode() const { return changes_mode_; }
   void set_changes_mode(bool changes) { changes_mode_ = changes; }
+  // Of the file that a WRITE changes without going by the client's pages; null for others.
+  [[nodiscard]] const std::shared_ptr<passthrough::ContentHistory>& goes_past() const {
+    return goes_past_;
+  }
+  void set_goes_past(std::shared_ptr<passthrough::ContentHistory> content) {
+    goes_past_ = std::move(content);
+  }
 
  protected:
   explicit Request(std::span<std::byte> payload) : payload_(payload), transfer_(*this) {}
@@ -90,6 +100,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   passthrough::TransferOp transfer_;
   std::optional<passthrough::Credentials> credentials_;
   bool changes_mode_ = false;
+  std::shared_ptr<passthrough::ContentHistory> goes_past_;
   Server* server_ = nullptr;
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;

@@ -45,6 +45,13 @@ bool opens_file(std::uint32_t opcode) {
   return opcode == FUSE_OPEN || opcode == FUSE_CREATE || opcode == FUSE_TMPFILE;
 }
 
+// KERNEL(6.18): a direct write drops the client's pages before it (fuse_direct_io()), and if it is
+// synchronous once more after it. One of io_submit() or io_uring ends in fuse_aio_complete(), which
+// drops none, so that what was read anew meanwhile would stay.
+bool leaves_stale_pages(const Request& request) {
+  return request.goes_past() && request.goes_past()->may_have_pages();
+}
+
 // For a count that one thread writes and others look at: cheaper than an atomic addition.
 void change(std::atomic<std::size_t>& count, int by) {
   count.store(count.load(std::memory_order_relaxed) + static_cast<std::size_t>(by),
@@ -230,6 +237,7 @@ void Server::finish_transfer(Request& request, loop::KernelResult result) {
       // KERNEL(6.18): the client asks anew for size and times, but not for the mode.
       if (request.changes_mode()) drop_attributes(transport_, request.header().nodeid);
       request.reply_struct<fuse_write_out>().size = static_cast<std::uint32_t>(result);
+      if (leaves_stale_pages(request)) return submit_to_pool(request);
       return reply(request, sizeof(fuse_write_out));
     default:
       return reply(request, Reply(0));

@@ -84,6 +84,7 @@ void Server::interrupt_request(Request& request) {
     case Request::Stage::kPooled:
       // What has begun ends with its system call, or with the wait for a lock that it begins.
       request.interrupted_ = true;
+      if (request.row_->route == Route::kData) return;  // done, but for its end
       if (pool_.cancel(request)) reply_error(request, EINTR);
       return;
     case Request::Stage::kIdle:

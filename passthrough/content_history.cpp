@@ -46,6 +46,32 @@ void ContentHistory::end_change(int fd) {
   look(fd);
 }
 
+void ContentHistory::begin_cached_open() {
+  const std::lock_guard lock(mutex_);
+  ++cached_opens_;
+  may_have_pages_ = true;
+}
+
+void ContentHistory::end_cached_open() {
+  const std::lock_guard lock(mutex_);
+  --cached_opens_;
+}
+
+bool ContentHistory::is_open_cached() const {
+  const std::lock_guard lock(mutex_);
+  return cached_opens_ > 0;
+}
+
+bool ContentHistory::may_have_pages() const {
+  const std::lock_guard lock(mutex_);
+  return may_have_pages_;
+}
+
+void ContentHistory::all_pages_dropped() {
+  const std::lock_guard lock(mutex_);
+  if (cached_opens_ == 0) may_have_pages_ = false;
+}
+
 std::uint64_t ContentHistory::foreign_change() const {
   const std::lock_guard lock(mutex_);
   return foreign_changes_ > dropped_for_ ? foreign_changes_ : 0;

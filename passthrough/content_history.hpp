@@ -33,6 +33,15 @@ class ContentHistory {
   void begin_change(int fd);
   void end_change(int fd);
 
+  // For as long as somebody has the file open who reads and writes it by the client's pages.
+  void begin_cached_open();
+  void end_cached_open();
+  [[nodiscard]] bool is_open_cached() const;
+  // Whether the client may have pages of the file: they outlive those who have it open.
+  [[nodiscard]] bool may_have_pages() const;
+  // All of them were dropped; to no avail while it is open like that.
+  void all_pages_dropped();
+
   // The newest change by others that the client has not dropped its pages for; 0: none.
   [[nodiscard]] std::uint64_t foreign_change() const;
   // They are dropped, for all changes up to that one.
@@ -55,6 +64,8 @@ class ContentHistory {
   std::optional<Stamp> left_;   // as the file was left; empty: not known
   std::uint64_t foreign_changes_ = 0;
   std::uint64_t dropped_for_ = 0;
+  std::uint32_t cached_opens_ = 0;
+  bool may_have_pages_ = false;
 };
 
 struct Inode;

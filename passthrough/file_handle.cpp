@@ -54,6 +54,16 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
       access_time_(access_time_of(buffered_.get())),
       direct_(std::move(direct)) {}
 
+FileHandle::~FileHandle() {
+  if (cached_) inode_->content->end_cached_open();
+}
+
+void FileHandle::set_cached() {
+  if (!inode_->content) return;
+  cached_ = true;
+  inode_->content->begin_cached_open();
+}
+
 std::optional<Credentials> FileHandle::payer() const {
   const Opener opener = opener_;
   return Credentials::payer(opener.uid, opener.gid);

@@ -34,6 +34,9 @@ class FileHandle {
   // `direct` may be empty.
   FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd direct,
              FileSystemKind kind = FileSystemKind::kLocal);
+  FileHandle(const FileHandle&) = delete;
+  FileHandle& operator=(const FileHandle&) = delete;
+  ~FileHandle();
 
   [[nodiscard]] const Inode& inode() const { return *inode_; }
   [[nodiscard]] int buffered_fd() const { return buffered_.get(); }
@@ -58,6 +61,8 @@ class FileHandle {
   void set_access_time(AccessTime wanted);
   // Who has opened it: the client does not say whose pages it writes back, only by which handle.
   void set_opener(uid_t uid, gid_t gid) { opener_ = {uid, gid}; }
+  // The client reads and writes it by its pages. Once, by who opens it.
+  void set_cached();
   // Whose share of the disk such pages take; empty: the daemon's own.
   [[nodiscard]] std::optional<Credentials> payer() const;
 
@@ -75,6 +80,7 @@ class FileHandle {
   const FileSystemKind kind_;
   std::atomic<AccessTime> access_time_;
   std::atomic<Opener> opener_{};
+  bool cached_ = false;
   std::mutex mutex_;
   loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set
 };
