@@ -224,6 +224,13 @@ void DevTransport::send_error(std::uint64_t unique, int errno_value) {
   }
 }
 
+// EAGAIN makes the kernel send it again; it looks for the original among the requests of the fd
+// that the answer comes from, so it goes out here.
+bool DevTransport::ask_for_interrupt(const Request& request) {
+  send_error(request.header().unique | wire::kInterruptBit, EAGAIN);
+  return true;
+}
+
 int DevTransport::notify(std::int32_t code, std::span<const std::byte> body) const {
   fuse_out_header header{static_cast<std::uint32_t>(sizeof header + body.size()), code, 0};
   const std::array<iovec, 2> parts = {

@@ -40,11 +40,13 @@ class DevTransport final : public Transport {
   void stop() override;
   void reply(Request& request) override;
   void drop(Request& request) override;
+  [[nodiscard]] bool can_be_parked(const Request& /*request*/) const override { return true; }
   void put_back(Request& request) override;
   [[nodiscard]] Request& readmit(std::span<const std::byte> message) override;
   void pause() override;
   void resume() override;
   void send_error(std::uint64_t unique, int errno_value) override;
+  [[nodiscard]] bool ask_for_interrupt(const Request& request) override;
   [[nodiscard]] int notify(std::int32_t code, std::span<const std::byte> body) const override;
   [[nodiscard]] std::size_t free_slots() const override { return free_.size(); }
 

@@ -22,6 +22,7 @@ inline constexpr std::uint64_t kCreateSuppGroup = std::uint64_t{1} << 34;    // 
 inline constexpr std::uint64_t kDirectIoAllowMmap = std::uint64_t{1} << 36;  // 7.39
 inline constexpr std::uint64_t kNoExportSupport = std::uint64_t{1} << 38;    // 7.40
 inline constexpr std::uint64_t kAllowIdmap = std::uint64_t{1} << 40;         // 7.41
+inline constexpr std::uint64_t kOverIoUring = std::uint64_t{1} << 41;        // 7.42
 
 // The uid and gid of a request that does not say who asks: all that create nothing, once
 // ALLOW_IDMAP is in force.
@@ -94,6 +95,31 @@ struct CopyFileRangeOut {
   std::uint64_t bytes_copied;
 };
 
+// FUSE-over-io_uring (7.42): what an entry of a queue and its commands consist of.
+inline constexpr std::size_t kRingHeaderBytes = 128;
+struct RingEntryInOut {
+  std::uint64_t flags;
+  std::uint64_t commit_id;   // names the request to COMMIT_AND_FETCH
+  std::uint32_t payload_sz;  // bytes of the payload that are used, in either direction
+  std::uint32_t padding;
+  std::uint64_t reserved;
+};
+struct RingHeader {
+  std::byte in_out[kRingHeaderBytes];  // fuse_in_header, and for the reply fuse_out_header
+  std::byte op_in[kRingHeaderBytes];   // the first argument of the request
+  RingEntryInOut entry;
+};
+struct RingCommand {  // in the second half of the SQE
+  std::uint64_t flags;
+  std::uint64_t commit_id;
+  std::uint16_t qid;
+  std::uint8_t padding[6];
+};
+enum class RingCommandOp : std::uint32_t { kRegister = 1, kCommitAndFetch = 2 };
+
+static_assert(sizeof(RingEntryInOut) == 32);
+static_assert(sizeof(RingHeader) == 288);
+static_assert(sizeof(RingCommand) == 24);
 static_assert(sizeof(fuse_in_header) == 40);
 static_assert(offsetof(fuse_in_header, total_extlen) == 36);
 static_assert(sizeof(fuse_out_header) == 16);

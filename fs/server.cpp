@@ -108,8 +108,10 @@ void Server::on_request(Request& request) {
                                                   : reply_error(request, EINVAL);
   }
   if (is_turned_away(request)) return reply_error(request, EACCES);
-  answer_early_interrupt(request);
-  admit(request);
+  const std::uint64_t unique = request.header().unique;
+  const bool interrupted = take_early_interrupt(unique) && !transport_.ask_for_interrupt(request);
+  admit(request);  // after which it may have ended
+  if (interrupted) (void)interrupt_own(unique);
 }
 
 void Server::add_active(Request& request) {
@@ -158,6 +160,7 @@ void Server::admit(Request& request) {
     case Route::kData:
       break;
   }
+  if (!transport_.can_be_parked(request)) return start(request);
   // The last slots are for requests that others depend on.
   if (transport_.free_slots() >= kReservedSlots && parked_.empty()) return start(request);
   park(request);

@@ -1,8 +1,8 @@
 // Serves the requests of one loop: looks up the opcode, runs the handler on its route, replies.
 // One per loop, everything in the loop's thread but for what says otherwise.
 //
-// Routes and their bounds. Requests have a slot each while they run, up to the slots of the
-// transport less the reserve; what comes beyond is parked, as a copy that holds no slot, so that
+// Routes and their bounds. Requests of the channel have a slot each while they run, up to its slots
+// less the reserve; what comes beyond is parked, as a copy that holds no slot, so that
 // FORGET, INTERRUPT and RELEASE always find one. Data requests run side by side. Metadata handlers
 // may wait for the ring in a nested loop, one at a time: what comes meanwhile is deferred, in
 // order, and when a wait lasts longer than kPatienceNs the deferred ones go to the worker pool, so
@@ -150,7 +150,7 @@ class Server final : public RequestSink {
   [[nodiscard]] bool interrupt_parked(std::uint64_t unique);
   void interrupt_request(Request& request);
   void take_posted_interrupts();
-  void answer_early_interrupt(const Request& request);
+  [[nodiscard]] bool take_early_interrupt(std::uint64_t unique);
 
   loop::AioContext& context_;
   Transport& transport_;

@@ -92,14 +92,11 @@ void Server::interrupt_request(Request& request) {
   }
 }
 
-void Server::answer_early_interrupt(const Request& request) {
-  const std::uint64_t unique = request.header().unique;
+bool Server::take_early_interrupt(std::uint64_t unique) {
   auto* found = std::find(early_interrupts_.begin(), early_interrupts_.end(), unique);
-  if (unique == 0 || found == early_interrupts_.end()) return;
+  if (unique == 0 || found == early_interrupts_.end()) return false;
   *found = 0;
-  // The interrupt came before its request. EAGAIN makes the kernel send it again; it looks for
-  // the original among the requests of the fd that the answer comes from, so it goes out here.
-  transport_.send_error(unique | wire::kInterruptBit, EAGAIN);
+  return true;
 }
 
 }  // namespace ouro::fs

@@ -1,8 +1,10 @@
 #include "fs/serving_loop.hpp"
 
 #include <liburing.h>
+#include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -26,7 +28,7 @@ constexpr NamedOpcode kUsed[] = {
     {IORING_OP_LINKAT, "linkat"},       {IORING_OP_SYMLINKAT, "symlinkat"},
     {IORING_OP_SETXATTR, "setxattr"},   {IORING_OP_GETXATTR, "getxattr"},
     {IORING_OP_FALLOCATE, "fallocate"}, {loop::abi::kOpFtruncate, "ftruncate"},
-    {IORING_OP_POLL_ADD, "poll_add"},
+    {IORING_OP_POLL_ADD, "poll_add"},   {IORING_OP_URING_CMD, "uring_cmd"},
 };
 
 // However small writes are to be: the largest extended attribute (64 KiB) and list of names, and
@@ -34,8 +36,9 @@ constexpr NamedOpcode kUsed[] = {
 constexpr std::size_t kMinPayloadBytes = std::size_t{128} << 10;
 
 // What is really at work: without io_uring everything is inline, whatever was asked for.
-std::string describe(const Shared& shared, bool has_ring) {
-  std::string text = "transport=dev backing=";
+std::string describe(const Shared& shared, bool by_ring, bool has_ring) {
+  std::string text = by_ring ? "transport=ring" : "transport=dev";
+  text += " backing=";
   text += has_ring && shared.backing == Backing::kRing ? "ring" : "inline";
   text +=
       has_ring && shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
@@ -50,6 +53,19 @@ std::vector<std::uint8_t> used_opcodes() {
   return opcodes;
 }
 
+bool comes_by_ring(const Shared& shared) {
+  return (shared.connection.negotiated.flags & wire::kOverIoUring) != 0;
+}
+
+// The queues of one loop: every queue belongs to one.
+std::vector<std::uint16_t> queues_of(unsigned number, unsigned loops) {
+  std::vector<std::uint16_t> queues;
+  for (unsigned queue = number; queue < RingTransport::queue_count(); queue += loops) {
+    queues.push_back(static_cast<std::uint16_t>(queue));
+  }
+  return queues;
+}
+
 }  // namespace
 
 loop::Result<std::unique_ptr<ServingLoop>> ServingLoop::create(unsigned number, int channel_fd,
@@ -57,30 +73,57 @@ loop::Result<std::unique_ptr<ServingLoop>> ServingLoop::create(unsigned number, 
   loop::AioOptions loop_options;
   loop_options.log = shared.log;
   loop_options.ring.allowed_opcodes = used_opcodes();
+  if (comes_by_ring(shared)) RingTransport::prepare(loop_options);
   OURO_TRY_ASSIGN(auto context, loop::AioContext::create(loop_options));
-  DevTransport::Options options;
-  options.payload_bytes =
-      std::max<std::size_t>(shared.connection.negotiated.max_write_bytes, kMinPayloadBytes);
-  OURO_TRY_ASSIGN(auto transport, DevTransport::create(*context, channel_fd, options, shared.log));
+  OURO_TRY_ASSIGN(Way way, create_transport(number, *context, channel_fd, shared));
   return std::unique_ptr<ServingLoop>(
-      new ServingLoop(number, std::move(context), shared, std::move(transport)));
+      new ServingLoop(number, std::move(context), shared, std::move(way)));
+}
+
+loop::Result<ServingLoop::Way> ServingLoop::create_transport(unsigned number,
+                                                             loop::AioContext& context,
+                                                             int channel_fd, const Shared& shared) {
+  DevTransport::Options channel;
+  channel.payload_bytes =
+      std::max<std::size_t>(shared.connection.negotiated.max_write_bytes, kMinPayloadBytes);
+  if (!comes_by_ring(shared)) {
+    OURO_TRY_ASSIGN(auto by_channel,
+                    DevTransport::create(context, channel_fd, channel, shared.log));
+    return Way{std::move(by_channel), nullptr};
+  }
+  RingTransport::Options options;
+  options.queues = queues_of(number, shared.loops);
+  options.depth = shared.queue_depth;
+  options.payload_bytes = channel.payload_bytes;
+  options.channel = channel;
+  OURO_TRY_ASSIGN(auto by_ring, RingTransport::create(context, channel_fd, options, shared.log));
+  const loop::Status opened = by_ring->open();
+  if (!opened) {
+    shared.log(loop::LogLevel::kWarning,
+               "requests come by /dev/fuse, since the kernel refused FUSE-over-io_uring (errno " +
+                   std::to_string(opened.error().value()) + ")");
+  }
+  RingTransport* const working = opened ? by_ring.get() : nullptr;
+  return Way{std::move(by_ring), working};
 }
 
 ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> context,
-                         const Shared& shared, std::unique_ptr<DevTransport> transport)
+                         const Shared& shared, Way way)
     : number_(number),
+      loops_(shared.loops),
+      transport_(std::move(way.any)),
+      by_ring_(way.by_ring),
       context_(std::move(context)),
       ring_(*context_, shared.identity),
       inline_(shared.identity),
       inline_data_(*context_, shared.identity),
-      transport_(std::move(transport)),
       tree_(shared.tree),
       server_(*context_, *transport_, shared.tree, choose_executors(shared), shared.connection,
               shared.relay, shared.log),
       drain_(*context_, [this] { server_.drain(); }),
       statistics_(*context_, [this] { log_statistics(); }),
       log_(shared.log),
-      modes_(describe(shared, context_->has_io_uring())) {
+      modes_(describe(shared, by_ring_ != nullptr, context_->has_io_uring())) {
   if (shared.tracing == Tracing::kOn) {
     tracer_ = std::make_unique<RequestTracer>(server_, shared.log);
   }
@@ -95,8 +138,21 @@ Executors ServingLoop::choose_executors(const Shared& shared) {
 }
 
 void ServingLoop::run() {
+  if (by_ring_ != nullptr) pin();
   transport_->start(tracer_ ? static_cast<RequestSink&>(*tracer_) : server_);
   while (!server_.finished()) context_->poll(loop::Blocking::kYes);
+  if (context_->has_io_uring()) context_->submit();  // the last replies
+}
+
+// With a loop for each queue, which is one for each CPU, a request needs no other CPU.
+void ServingLoop::pin() const {
+  if (loops_ != RingTransport::queue_count()) return;
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  CPU_SET(number_, &own);
+  if (::sched_setaffinity(0, sizeof own, &own) == 0) return;
+  log_(loop::LogLevel::kInfo, "loop " + std::to_string(number_) +
+                                  " is not pinned to its CPU: errno " + std::to_string(errno));
 }
 
 void ServingLoop::log_statistics() const {
@@ -114,6 +170,7 @@ void ServingLoop::log_statistics() const {
   for (const NamedOpcode& used : kUsed) {
     add(std::string("cqe.") + used.name, loop_counters.cqes_by_opcode[used.opcode]);
   }
+  add("by_ring", by_ring_ != nullptr ? by_ring_->requests() : 0);
   add("inline_data", loop_counters.inline_completions);
   add("inline_calls", ring_.inline_calls() + inline_.inline_calls());
   add("nested_waits", ring_.nested_waits());

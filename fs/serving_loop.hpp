@@ -6,8 +6,8 @@
 #include <string>
 
 #include "fs/connection.hpp"
-#include "fs/dev_transport.hpp"
 #include "fs/request_tracer.hpp"
+#include "fs/ring_transport.hpp"
 #include "fs/server.hpp"
 #include "loop/aio_context.hpp"
 #include "passthrough/inline_executor.hpp"
@@ -26,6 +26,8 @@ struct Shared {
   const passthrough::ProcessIdentity& identity;
   const Connection& connection;
   InterruptRelay& relay;
+  unsigned loops;           // how many there are
+  std::size_t queue_depth;  // of each queue, where requests come by the ring
   Backing backing;
   Metadata metadata;
   Tracing tracing;
@@ -48,22 +50,36 @@ class ServingLoop {
   // The same at once, in the loop's thread.
   void log_statistics() const;
 
+  [[nodiscard]] bool takes_requests_by_ring() const { return by_ring_ != nullptr; }
   // What is really at work, as `transport=... backing=... metadata=...`.
   [[nodiscard]] const std::string& modes() const { return modes_; }
   [[nodiscard]] loop::AioContext& context() { return *context_; }
   [[nodiscard]] Server& server() { return server_; }
 
  private:
+  // How requests come to the loop; `by_ring` is `any` if that is the ring.
+  struct Way {
+    std::unique_ptr<Transport> any;
+    RingTransport* by_ring = nullptr;
+  };
+
   ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> context, const Shared& shared,
-              std::unique_ptr<DevTransport> transport);
+              Way way);
+  [[nodiscard]] static loop::Result<Way> create_transport(unsigned number,
+                                                          loop::AioContext& context, int channel_fd,
+                                                          const Shared& shared);
   [[nodiscard]] Executors choose_executors(const Shared& shared);
+  void pin() const;
 
   const unsigned number_;
+  const unsigned loops_;
+  // Before the context, which drops what the kernel still holds of it.
+  const std::unique_ptr<Transport> transport_;
+  RingTransport* const by_ring_;  // transport_, or null
   const std::unique_ptr<loop::AioContext> context_;
   passthrough::RingExecutor ring_;
   passthrough::InlineExecutor inline_;
   passthrough::InlineAsyncExecutor inline_data_;
-  const std::unique_ptr<DevTransport> transport_;
   const passthrough::Tree& tree_;
   Server server_;
   std::unique_ptr<RequestTracer> tracer_;  // in front of server_; null: not wanted

@@ -3,12 +3,26 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <string>
 #include <system_error>
 #include <utility>
 
 #include "fs/handshake.hpp"
 
 namespace ouro::fs {
+namespace {
+
+// Why requests cannot come by the ring, whatever the kernel offers; empty if they can.
+std::string obstacle_to_ring(const SessionOptions& options) {
+  if (options.transport == TransportChoice::kDev) return "that was asked for";
+  // See ring_transport.hpp.
+  if ((options.init_flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS)) != 0) {
+    return "waits for locks of the source would hold up others";
+  }
+  return RingTransport::is_possible() ? "" : "io_uring cannot be used for them here";
+}
+
+}  // namespace
 
 loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels,
                                                        passthrough::Tree& tree,
@@ -20,7 +34,11 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
   HandshakeOptions wanted;
   wanted.max_write_bytes = options.max_write_bytes;
   wanted.extra_flags = options.cache.init_flags | options.init_flags;
+  const std::string obstacle = obstacle_to_ring(options);
+  // Agreed upon, it must be done: the kernel sends nothing until every queue has entries.
+  if (obstacle.empty()) wanted.extra_flags |= wire::kOverIoUring;
   OURO_TRY_ASSIGN(session->connection_.negotiated, handshake(session->channels_.front(), wanted));
+  session->report_refusal(options.transport, obstacle);
   OURO_TRY(session->start_loops());
   return session;
 }
@@ -34,6 +52,8 @@ Session::Session(std::vector<int> channels, passthrough::Tree& tree,
               identity,
               connection_,
               *this,
+              static_cast<unsigned>(channels_.size()),
+              options.queue_depth,
               options.backing,
               options.metadata,
               options.tracing,
@@ -43,6 +63,25 @@ Session::Session(std::vector<int> channels, passthrough::Tree& tree,
 Session::~Session() {
   enter(Phase::kStopping);
   for (std::thread& thread : threads_) thread.join();
+}
+
+void Session::report_refusal(TransportChoice wanted, const std::string& obstacle) const {
+  const bool granted = (connection_.negotiated.flags & wire::kOverIoUring) != 0;
+  if (wanted == TransportChoice::kDev || granted) return;
+  const auto level =
+      wanted == TransportChoice::kRing ? loop::LogLevel::kWarning : loop::LogLevel::kInfo;
+  const std::string reason = obstacle.empty()
+                                 ? "the kernel does not offer FUSE-over-io_uring (Linux 6.14; "
+                                   "/sys/module/fuse/parameters/enable_uring)"
+                                 : obstacle;
+  shared_.log(level, "requests come by /dev/fuse, since " + reason);
+}
+
+const std::string& Session::modes() const {
+  for (const auto& loop : loops_) {
+    if (!loop->takes_requests_by_ring()) return loop->modes();
+  }
+  return loops_[0]->modes();
 }
 
 loop::Status Session::start_loops() {

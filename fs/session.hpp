@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,10 +16,15 @@
 
 namespace ouro::fs {
 
+// How requests are to come. kAuto: by the ring where the kernel offers that.
+enum class TransportChoice : std::uint8_t { kAuto, kDev, kRing };
+
 struct SessionOptions {
   CachePolicy cache;
   std::uint64_t init_flags = 0;  // of FUSE_INIT, that options ask for besides the policy's
   std::uint32_t max_write_bytes = 1U << 20;
+  TransportChoice transport = TransportChoice::kDev;
+  std::size_t queue_depth = RingTransport::Options().depth;  // of each queue of RingTransport
   Backing backing = Backing::kRing;
   Metadata metadata = Metadata::kInline;
   Tracing tracing = Tracing::kOff;  // a debug line for every request and reply
@@ -51,8 +57,9 @@ class Session final : private InterruptRelay {
   // Whether no request is in progress and none waits to be taken. A look, not a promise: one that
   // is just being taken is in neither place. Any thread.
   [[nodiscard]] bool is_idle();
-  // What is really at work, as ServingLoop::modes(); the same for every loop.
-  [[nodiscard]] const std::string& modes() const { return loops_[0]->modes(); }
+  // What is really at work, as ServingLoop::modes(). With a transport of which the kernel has taken
+  // only a part, what it says is that of a loop without.
+  [[nodiscard]] const std::string& modes() const;
   // Logs a line for every loop.
   void post_statistics();
 
@@ -63,6 +70,7 @@ class Session final : private InterruptRelay {
 
   enum class Phase : std::uint8_t { kStarting, kServing, kStopping };
 
+  void report_refusal(TransportChoice wanted, const std::string& obstacle) const;
   [[nodiscard]] loop::Status start_loops();
   void loop_thread(unsigned number);
   void serve(unsigned number);

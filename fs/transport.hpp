@@ -1,4 +1,5 @@
-// How requests enter and replies leave. DevTransport does it by the channel fd.
+// How requests enter and replies leave. DevTransport does it by the channel fd, RingTransport by
+// commands on the loop's ring.
 // Everything in the home thread of the transport's context.
 #pragma once
 
@@ -53,6 +54,8 @@ class Transport : public Notifier {
   virtual void reply(Request& request) = 0;
   // Ends a request that has no reply.
   virtual void drop(Request& request) = 0;
+  // Whether the request can go on without its slot: put_back() is for such requests only.
+  [[nodiscard]] virtual bool can_be_parked(const Request& request) const = 0;
   // Frees the slot of a request that has not begun and goes on without one; no on_finished().
   virtual void put_back(Request& request) = 0;
   // Takes in such a request anew, from a copy of its message(). There must be a free slot.
@@ -60,10 +63,13 @@ class Transport : public Notifier {
   // Reads no more requests until resume(). Both may be called again and again.
   virtual void pause() = 0;
   virtual void resume() = 0;
-  // Answers a request that holds no slot, with an error or with a success (0) that has no payload.
-  // Any thread.
+  // Answers a request that was dropped or holds no slot, with an error or with a success (0) that
+  // has no payload. Any thread.
   virtual void send_error(std::uint64_t unique, int errno_value) = 0;
-  // Slots that are not in use.
+  // Asks the kernel to send the INTERRUPT of this request once more, because it came before the
+  // request. False: it does not do that here.
+  [[nodiscard]] virtual bool ask_for_interrupt(const Request& request) = 0;
+  // Slots that are not in use, of those for requests that can be parked.
   [[nodiscard]] virtual std::size_t free_slots() const = 0;
 };
 

@@ -7,7 +7,10 @@
 namespace ouro::loop {
 
 WorkerPool::WorkerPool(AioContext& home, unsigned max_threads, std::size_t max_queued)
-    : max_threads_(max_threads), max_queued_(max_queued), finish_bh_(home, [this] { finish(); }) {}
+    : max_threads_(max_threads), max_queued_(max_queued), finish_bh_(home, [this] { finish(); }) {
+  CPU_ZERO(&cpus_);
+  (void)::sched_getaffinity(0, sizeof cpus_, &cpus_);
+}
 
 WorkerPool::~WorkerPool() {
   {
@@ -59,6 +62,9 @@ bool WorkerPool::cancel(Job& job) {
 }
 
 void WorkerPool::work() {
+  // Refused if there are none of them, as where the machine has more CPUs than fit: then it runs
+  // where its creator does.
+  (void)::sched_setaffinity(0, sizeof cpus_, &cpus_);
   std::unique_lock lock(mutex_);
   for (;;) {
     ++idle_;

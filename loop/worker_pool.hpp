@@ -2,8 +2,11 @@
 //
 // Home thread: construct, submit, cancel, destroy. A Job belongs to the caller from construction on
 // and must stay alive until done() is entered. The owner bounds how many are queued; the pool
-// bounds the threads, which are started when they are needed.
+// bounds the threads, which are started when they are needed, and run on the CPUs where the home
+// thread might run when it made the pool, wherever that is pinned later.
 #pragma once
+
+#include <sched.h>
 
 #include <condition_variable>
 #include <cstddef>
@@ -57,6 +60,7 @@ class WorkerPool {
 
   const unsigned max_threads_;
   const std::size_t max_queued_;
+  cpu_set_t cpus_;
   BottomHalf finish_bh_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -75,6 +75,22 @@ Complaint set_cache(CommandLine& line, const OptionRow& /*row*/, std::string_vie
   return set_word(line.options.cache, value, kWords);
 }
 
+Complaint set_transport(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  constexpr std::array<Word<TransportMode>, 3> kWords = {{{"auto", TransportMode::kAuto},
+                                                          {"dev", TransportMode::kDev},
+                                                          {"ring", TransportMode::kRing}}};
+  return set_word(line.options.transport, value, kWords);
+}
+
+Complaint set_queue_depth(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  const auto depth = parse_number<unsigned>(value);
+  if (!depth || *depth < 1 || *depth > kMaxQueueDepth) {
+    return bad_value(value, "a number from 1 to " + std::to_string(kMaxQueueDepth));
+  }
+  line.options.queue_depth = *depth;
+  return {};
+}
+
 Complaint set_backing(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
   constexpr std::array<Word<BackingMode>, 2> kWords = {
       {{"ring", BackingMode::kRing}, {"inline", BackingMode::kInline}}};
@@ -219,6 +235,10 @@ constexpr OptionRow kTable[] = {
      kServing, set_flag<&Options::writeback>},
     {"direct_io", 0, "", "", "bypass the page cache for every file", kServing,
      set_flag<&Options::direct_io>},
+    {"transport", 0, "MODE", "dev", "requests by /dev/fuse (dev), io_uring (ring) or either (auto)",
+     kServing, set_transport},
+    {"queue_depth", 0, "N", "64", "requests of each CPU at a time with transport=ring", kServing,
+     set_queue_depth},
     {"backing", 0, "MODE", "ring", "how file data moves: ring (io_uring) or inline (system calls)",
      kServing, set_backing},
     {"metadata", 0, "MODE", "inline", "how metadata waits: inline (system calls) or nested (ring)",

@@ -15,6 +15,8 @@ namespace ouro::mount_helper {
 
 // How long the kernel may trust what it was told; the timeouts below override a mode's own.
 enum class CacheMode : std::uint8_t { kNever, kMetadata, kAuto, kAlways };
+// How requests come: by the ring where the kernel offers that, by /dev/fuse, or by the ring.
+enum class TransportMode : std::uint8_t { kAuto, kDev, kRing };
 // Who moves the data of files: SQEs on the shared ring, or system calls of the loop's thread.
 enum class BackingMode : std::uint8_t { kRing, kInline };
 // How metadata waits: in the system call, or on the ring in a nested poll.
@@ -30,6 +32,7 @@ enum class FileHandles : std::uint8_t { kNever, kPrefer, kMandatory };
 enum class SandboxMode : std::uint8_t { kNone, kSeccomp };
 
 inline constexpr unsigned kMaxLoops = 64;
+inline constexpr unsigned kMaxQueueDepth = 1024;
 inline constexpr std::uint32_t kMinWriteBytes = 4096;
 inline constexpr std::uint32_t kMaxWriteBytes = 1U << 20U;  // max_pages_limit (256) pages
 
@@ -55,6 +58,8 @@ struct Options {
   std::optional<double> negative_timeout_s;
   bool writeback = false;
   bool direct_io = false;
+  TransportMode transport = TransportMode::kDev;
+  unsigned queue_depth = 64;
   BackingMode backing = BackingMode::kRing;
   MetadataMode metadata = MetadataMode::kInline;
   std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096

@@ -56,6 +56,18 @@ fs::SessionOptions session_options(const Options& options) {
   if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
   if (options.idmap) session.init_flags |= fs::wire::kAllowIdmap;
   session.max_write_bytes = options.max_write_bytes;
+  switch (options.transport) {
+    case TransportMode::kAuto:
+      session.transport = fs::TransportChoice::kAuto;
+      break;
+    case TransportMode::kDev:
+      session.transport = fs::TransportChoice::kDev;
+      break;
+    case TransportMode::kRing:
+      session.transport = fs::TransportChoice::kRing;
+      break;
+  }
+  session.queue_depth = options.queue_depth;
   session.backing =
       options.backing == BackingMode::kRing ? fs::Backing::kRing : fs::Backing::kInline;
   session.metadata =

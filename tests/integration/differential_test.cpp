@@ -65,7 +65,7 @@ unsigned executed_calls(const std::string& summary) {
 }
 
 void compare_at_random(const Campaign& campaign) {
-  OURO_REQUIRE(has_root());
+  OURO_REQUIRE(can_serve(campaign.mode));
   const Ground ground;
   const bool writeback = campaign.cache == "writeback";
   const std::string more =
@@ -89,6 +89,7 @@ void compare_at_random(const Campaign& campaign) {
 
 constexpr Mode kDefault{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
 constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
+constexpr Mode kOverRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing};
 
 // The suite is in lower case since ctest is to call them differential.default and so on.
 #if !OURO_SANITIZED
@@ -103,6 +104,9 @@ TEST(differential, nested) {
 TEST(differential, backing_inline) {
   compare_at_random(
       {.mode = kBackingInline, .seed = 20'003, .sequences = 50, .calls_at_least = 7'500});
+}
+TEST(differential, over_ring) {
+  compare_at_random({.mode = kOverRing, .seed = 20'008, .sequences = 50, .calls_at_least = 7'500});
 }
 TEST(differential, cache_never) {
   compare_at_random({.mode = kDefault,
@@ -124,6 +128,9 @@ TEST(differential, default) {
 }
 TEST(differential, nested) {
   compare_at_random({.mode = kNested, .seed = 20'006, .sequences = 10, .calls_at_least = 1'000});
+}
+TEST(differential, over_ring) {
+  compare_at_random({.mode = kOverRing, .seed = 20'009, .sequences = 10, .calls_at_least = 1'000});
 }
 #endif
 

@@ -70,7 +70,7 @@ class Load {
 // Modes that end differently: who may unmount, and which waits there are.
 class Ending : public ::testing::TestWithParam<Mode> {
  protected:
-  void SetUp() override { OURO_REQUIRE(can_mount_as(GetParam().who)); }
+  void SetUp() override { OURO_REQUIRE(can_serve(GetParam())); }
   [[nodiscard]] MountPlan plan() const {
     return {.options = GetParam().options(), .who = GetParam().who};
   }
@@ -202,7 +202,9 @@ TEST_P(Ending, AbortUnderLoad) {
 
 // Many loops, because their channels are let go of one after another while the watcher looks on.
 TEST_P(Ending, KilledWithAutoUnmount) {
-  MountPlan killed{.options = {"-o", "auto_unmount,loops=16"}, .who = GetParam().who};
+  Mode mode = GetParam();
+  mode.loops = 16;
+  MountPlan killed{.options = mode.options("auto_unmount"), .who = mode.who};
   for (int i = 0; i < 5; ++i) {
     Mounted mounted(killed);
     mounted.expect_exit({-1, SIGKILL});
@@ -236,7 +238,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
                       Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1},
                       Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 2},
-                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kNested, 1}),
+                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing},
+                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 1,
+                           Transport::kRing}),
     [](const auto& instance) { return instance.param.name(); });
 
 void make_directory_of(Who who, const std::filesystem::path& path) {
@@ -273,7 +279,7 @@ class Stuck : public ::testing::TestWithParam<Mode> {};
 // One signal is polite and waits for the disk; the second one does not.
 TEST_P(Stuck, SecondSignalEndsAtOnce) {
   const Who who = GetParam().who;
-  OURO_REQUIRE(can_mount_as(who));
+  OURO_REQUIRE(can_serve(GetParam()));
   const TempDir home;
   const std::filesystem::path source = home / "source";
   make_directory_of(who, source);
@@ -310,7 +316,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
                       Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 2},
                       Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 1},
-                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kNested, 1}),
+                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing},
+                      Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 1,
+                           Transport::kRing}),
     [](const auto& instance) { return instance.param.name(); });
 
 // One look that is held back parks nobody else.

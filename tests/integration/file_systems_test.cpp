@@ -31,7 +31,7 @@ const auto kModes =
 void compare_on(const char* type, const Mode& mode, const std::string& option,
                 const std::function<void(const Statistics&)>& and_then) {
   OURO_REQUIRE(has_root());
-  OURO_REQUIRE(can_mount_as(mode.who));
+  OURO_REQUIRE(can_serve(mode));
   auto made = LoopImage::create(type);
   if (const auto* missing = std::get_if<LoopImage::Missing>(&made)) {
     GTEST_SKIP() << missing->reason;

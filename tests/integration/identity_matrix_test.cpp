@@ -481,10 +481,11 @@ TEST_P(IdentityMatrix, EqualsNative) {
 
 INSTANTIATE_TEST_SUITE_P(
     , IdentityMatrix,
-    ::testing::Values(std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2}, ""),
-                      std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 2}, ""),
-                      std::tuple(Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1},
-                                 ",cache=never")),
+    ::testing::Values(
+        std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 2}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}, ",cache=never")),
     [](const auto& instance) {
       const std::string option = std::get<1>(instance.param);
       return std::get<0>(instance.param).name() + (option.empty() ? "" : "CacheNever");

@@ -16,7 +16,7 @@ class Matrix : public ::testing::TestWithParam<std::tuple<Mode, CaseGroup>> {};
 
 TEST_P(Matrix, EqualsNative) {
   const auto& [mode, group] = GetParam();
-  OURO_REQUIRE(can_mount_as(mode.who));
+  OURO_REQUIRE(can_serve(mode));
   Mounted mounted({.options = mode.options(), .who = mode.who});
   compare_with_native(mounted, group.cases());
   for (const std::string& complaint : disprove(mode, mounted, mounted.statistics(), Work::kAny)) {

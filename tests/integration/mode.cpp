@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "tests/integration/requirements.hpp"
+
 namespace ouro::testing {
 namespace {
 
@@ -46,12 +48,22 @@ class Jury {
   std::vector<std::string> objections_;
 };
 
-void try_backing(Jury& jury, Backing backing, const Statistics& s) {
-  // Every reply is a WRITE of the ring in both modes. A request that is just being answered may be
-  // counted without its reply, and refusals of unknown opcodes (once each) the other way round.
-  constexpr std::uint64_t kSlack = 8;
+// A request that is just being answered may be counted without its reply, and refusals of unknown
+// opcodes (once each) the other way round.
+constexpr std::uint64_t kSlack = 8;
+
+void try_transport(Jury& jury, Transport transport, const Statistics& s) {
+  if (transport == Transport::kDev) return jury.requires_none({"by_ring", "cqe.uring_cmd"});
+  jury.require(s["by_ring"] > 0, "by_ring > 0");
+  jury.require(s["by_ring"] + kSlack >= s.replied(), "every request by the ring but FORGET");
+  jury.require(s["cqe.uring_cmd"] >= s["by_ring"], "a completion of a command for each of them");
+}
+
+void try_backing(Jury& jury, const Mode& mode, const Statistics& s) {
+  const Backing backing = mode.backing;
   const std::uint64_t data = s["request.READ"] + s["request.WRITE"] + s["request.FSYNC"];
-  const std::uint64_t replies = s.replied();
+  // By the channel every reply is a WRITE of the loop's ring.
+  const std::uint64_t replies = mode.transport == Transport::kDev ? s.replied() : 0;
   if (backing == Backing::kRing) {
     jury.requires_none({"inline_data"});
     jury.require(s["cqe.read"] >= s["request.READ"], "a READ each on the ring");
@@ -93,17 +105,24 @@ void try_metadata(Jury& jury, Metadata metadata, const Statistics& s) {
 
 }  // namespace
 
+std::optional<std::string> can_serve(const Mode& mode) {
+  if (auto missing = can_mount_as(mode.who)) return missing;
+  return mode.transport == Transport::kRing ? has_fuse_over_uring() : std::nullopt;
+}
+
 std::string Mode::name() const {
   std::string name = who == Who::kRoot ? "Root" : "User";
   name += backing == Backing::kRing ? "Ring" : "Inline";
   name += metadata == Metadata::kNested ? "Nested" : "Inline";
-  return name + "Loops" + std::to_string(loops);
+  name += "Loops" + std::to_string(loops);
+  return transport == Transport::kRing ? name + "OverRing" : name;
 }
 
 std::vector<std::string> Mode::options(const std::string& more) const {
   std::string words = backing == Backing::kRing ? "backing=ring" : "backing=inline";
   words += metadata == Metadata::kNested ? ",metadata=nested" : ",metadata=inline";
   words += ",loops=" + std::to_string(loops);
+  words += transport == Transport::kRing ? ",transport=ring" : ",transport=dev";
   if (!more.empty()) words += "," + more;
   return {"-o", words};
 }
@@ -112,9 +131,15 @@ std::vector<Mode> all_modes() {
 #if OURO_SANITIZED
   return {{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
           {Who::kRoot, Backing::kRing, Metadata::kNested, 2},
-          {Who::kPlainUser, Backing::kInline, Metadata::kNested, 1}};
+          {Who::kPlainUser, Backing::kInline, Metadata::kNested, 1},
+          {Who::kRoot, Backing::kRing, Metadata::kNested, 2, Transport::kRing}};
 #else
-  std::vector<Mode> modes;
+  std::vector<Mode> modes = {
+      {Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+      {Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing},
+      {Who::kRoot, Backing::kInline, Metadata::kInline, 1, Transport::kRing},
+      {Who::kPlainUser, Backing::kRing, Metadata::kNested, 2, Transport::kRing},
+  };
   for (const Who who : {Who::kRoot, Who::kPlainUser}) {
     for (const Backing backing : {Backing::kRing, Backing::kInline}) {
       for (const Metadata metadata : {Metadata::kInline, Metadata::kNested}) {
@@ -129,6 +154,8 @@ std::vector<Mode> all_modes() {
 std::vector<std::string> disprove(const Mode& mode, const Mounted& mounted,
                                   const Statistics& statistics, Work work) {
   Jury jury(statistics);
+  jury.require(mounted.served("transport") == (mode.transport == Transport::kRing ? "ring" : "dev"),
+               "it says so of the transport");
   jury.require(mounted.served("backing") == (mode.backing == Backing::kRing ? "ring" : "inline"),
                "it says so of the backing");
   jury.require(
@@ -136,7 +163,8 @@ std::vector<std::string> disprove(const Mode& mode, const Mounted& mounted,
       "it says so of metadata");
   jury.require(mounted.served("loops") == std::to_string(mode.loops), "it says so of the loops");
   jury.require(statistics.loops() == mode.loops, "each loop reports");
-  try_backing(jury, mode.backing, statistics);
+  try_transport(jury, mode.transport, statistics);
+  try_backing(jury, mode, statistics);
   try_metadata(jury, mode.metadata, statistics);
   if (work != Work::kAny) {
     jury.requires_some({"request.READ", "request.FSYNC", "request.OPEN"});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -13,14 +14,17 @@ namespace ouro::testing {
 
 enum class Backing : std::uint8_t { kRing, kInline };
 enum class Metadata : std::uint8_t { kInline, kNested };
+// How requests come: by the channel, or by FUSE-over-io_uring.
+enum class Transport : std::uint8_t { kDev, kRing };
 
 struct Mode {
   Who who = Who::kRoot;
   Backing backing = Backing::kRing;
   Metadata metadata = Metadata::kInline;
   unsigned loops = 2;
+  Transport transport = Transport::kDev;
 
-  // A name for a test: RootRingNestedLoops2.
+  // A name for a test: RootRingNestedLoops2, and for Transport::kRing RootRingNestedLoops2OverRing.
   [[nodiscard]] std::string name() const;
   friend std::ostream& operator<<(std::ostream& out, const Mode& mode) {
     return out << mode.name();
@@ -29,9 +33,13 @@ struct Mode {
   [[nodiscard]] std::vector<std::string> options(const std::string& more = {}) const;
 };
 
-// {root, plain user} x {ring, inline} x {inline, nested} x {one loop, two}; under a sanitizer only
-// the three of them that between them run all the code.
+// {root, plain user} x {ring, inline} x {inline, nested} x {one loop, two}, and some by the ring;
+// under a sanitizer only those that between them run all the code.
 [[nodiscard]] std::vector<Mode> all_modes();
+
+// What the mode needs of the machine, as in requirements.hpp. Has the kernel offer
+// FUSE-over-io_uring where it is the mode's.
+[[nodiscard]] std::optional<std::string> can_serve(const Mode& mode);
 
 // What the work on the mount must have consisted of for a proof to mean anything.
 enum class Work : std::uint8_t { kAny, kData, kEverything };

@@ -286,12 +286,13 @@ TEST_P(MetadataBlocks, AreRefusedWhereTheyAreNatively) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, MetadataBlocks,
-                         ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
-                                           Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
-                                           Mode{Who::kRoot, Backing::kInline, Metadata::kInline,
-                                                1}),
-                         [](const auto& instance) { return instance.param.name(); });
+INSTANTIATE_TEST_SUITE_P(
+    , MetadataBlocks,
+    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}),
+    [](const auto& instance) { return instance.param.name(); });
 
 // A subvolume that may hold 16 MiB.
 path make_limited_subvolume(const path& subvolume) {
@@ -474,12 +475,13 @@ TEST_P(ProtectedFiles, AreProtectedAsNatively) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, ProtectedFiles,
-                         ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
-                                           Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
-                                           Mode{Who::kRoot, Backing::kInline, Metadata::kInline,
-                                                1}),
-                         [](const auto& instance) { return instance.param.name(); });
+INSTANTIATE_TEST_SUITE_P(
+    , ProtectedFiles,
+    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}),
+    [](const auto& instance) { return instance.param.name(); });
 
 }  // namespace
 }  // namespace ouro::testing

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <sstream>
 
 #include "tests/integration/isolation.hpp"
@@ -29,6 +30,18 @@ std::optional<std::string> can_mount_as(Who who) {
     return "/dev/fuse is not open to plain users";
   }
   return has_program("fusermount3");
+}
+
+std::optional<std::string> has_fuse_over_uring() {
+  const std::string path = "/sys/module/fuse/parameters/enable_uring";
+  const auto enabled = [&path] {
+    std::string value;
+    return std::getline(std::ifstream(path), value) && value == "Y";
+  };
+  if (enabled()) return std::nullopt;
+  std::ofstream(path) << "Y";
+  if (enabled()) return std::nullopt;
+  return "no FUSE-over-io_uring: " + path + " is not Y";
 }
 
 std::optional<std::string> has_program(const std::string& name) {

@@ -20,6 +20,9 @@ namespace ouro::testing {
 [[nodiscard]] std::optional<std::string> has_root();
 // Root; or the plain user with fusermount3 and a /dev/fuse that he may open.
 [[nodiscard]] std::optional<std::string> can_mount_as(Who who);
+// FUSE-over-io_uring, which the kernel has switched off by default: root switches it on, for all
+// mounts made from then on.
+[[nodiscard]] std::optional<std::string> has_fuse_over_uring();
 // A program in $PATH.
 [[nodiscard]] std::optional<std::string> has_program(const std::string& name);
 

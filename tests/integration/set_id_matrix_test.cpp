@@ -231,6 +231,7 @@ TEST_P(SetIdMatrix, ClearsWhatNativeClears) {
 }
 
 constexpr Mode kRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
+constexpr Mode kOverRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing};
 constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 1};
 constexpr Mode kInline{Who::kRoot, Backing::kInline, Metadata::kInline, 1};
 
@@ -238,6 +239,7 @@ INSTANTIATE_TEST_SUITE_P(, SetIdMatrix,
                          ::testing::Values(Variant{kRing, "RingAuto", ""},
                                            Variant{kInline, "InlineAuto", ""},
                                            Variant{kNested, "NestedAuto", ""},
+                                           Variant{kOverRing, "OverRingAuto", ""},
                                            Variant{kRing, "RingNever", ",cache=never"},
                                            Variant{kInline, "InlineNever", ",cache=never"},
                                            Variant{kRing, "RingWriteback", ",writeback"},

@@ -28,19 +28,18 @@ namespace {
 using loop::UniqueFd;
 using std::chrono::seconds;
 
-class StalledSource : public ::testing::TestWithParam<Metadata> {
+class StalledSource : public ::testing::TestWithParam<Mode> {
  protected:
   void SetUp() override {
-    OURO_REQUIRE(has_root());
+    OURO_REQUIRE(can_serve(GetParam()));
     std::filesystem::create_directories(home_ / "source/stalls");
     make_file(home_ / "source/file", "content");
     // With remote locks each close() is a request, too.
     inner_ = std::make_unique<Mounted>(
         MountPlan{.options = {"-o", "locks=remote"}, .mountpoint = home_ / "source/stalls"});
     make_file(inner_->source() / "file", "content");
-    const Mode mode{.metadata = GetParam(), .loops = 1};
-    outer_ =
-        std::make_unique<Mounted>(MountPlan{.options = mode.options(), .source = home_ / "source"});
+    outer_ = std::make_unique<Mounted>(
+        MountPlan{.options = GetParam().options(), .source = home_ / "source"});
   }
   void TearDown() override {
     if (inner_) inner_->signal(SIGCONT);
@@ -94,7 +93,7 @@ TEST_P(StalledSource, AReadDoesNotKeepOthersFromBeingServed) {
 
 // What has no SQE form, where metadata is to wait on the ring.
 TEST_P(StalledSource, NoCallKeepsOthersFromBeingServed) {
-  if (GetParam() == Metadata::kInline) GTEST_SKIP() << "inline metadata holds the loop up";
+  if (GetParam().metadata == Metadata::kInline) GTEST_SKIP() << "inline metadata holds the loop up";
   const auto file = [&](const std::function<bool(int)>& body) { ask("stalls/file", O_RDWR, body); };
   ask("stalls", O_RDONLY | O_DIRECTORY, [](int fd) {
     std::array<char, 4096> records;
@@ -113,10 +112,13 @@ TEST_P(StalledSource, NoCallKeepsOthersFromBeingServed) {
   resume();
 }
 
-INSTANTIATE_TEST_SUITE_P(, StalledSource, ::testing::Values(Metadata::kInline, Metadata::kNested),
-                         [](const auto& instance) {
-                           return instance.param == Metadata::kInline ? "Inline" : "Nested";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , StalledSource,
+    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing}),
+    [](const auto& instance) { return instance.param.name(); });
 
 }  // namespace
 }  // namespace ouro::testing

@@ -58,7 +58,7 @@ class WithoutIoUring : public ::testing::TestWithParam<Mode> {};
 TEST_P(WithoutIoUring, Serves) {
   const Mode& mode = GetParam();
   OURO_REQUIRE(has_root());
-  OURO_REQUIRE(can_mount_as(mode.who));
+  OURO_REQUIRE(can_serve(mode));
   Mounted mounted({.options = mode.options("direct_io"),
                    .who = mode.who,
                    .expected = {kNotice},

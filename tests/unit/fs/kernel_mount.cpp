@@ -28,6 +28,15 @@ std::string KernelMount::missing() {
   return device ? "" : "no /dev/fuse";
 }
 
+std::string KernelMount::missing_over_uring() {
+  if (std::string reason = missing(); !reason.empty()) return reason;
+  const char* const path = "/sys/module/fuse/parameters/enable_uring";
+  std::ofstream(path) << "Y";
+  std::string value;
+  std::getline(std::ifstream(path), value);
+  return value == "Y" ? "" : "the kernel has no FUSE-over-io_uring";
+}
+
 KernelMount::KernelMount()
     : home_namespace_(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC)),
       channel_(::open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC)) {
@@ -67,7 +76,10 @@ void KernelMount::abort() {
 
 Client::Client(const std::function<int()>& body) : pid_(::fork()) {
   check(pid_ >= 0, "fork");
-  if (pid_ == 0) ::_exit(body());
+  if (pid_ != 0) return;
+  // Not the channel, and no ring: the connection is to end with its server.
+  ::closefrom(STDERR_FILENO + 1);
+  ::_exit(body());
 }
 
 Client::~Client() {

@@ -19,6 +19,8 @@ class KernelMount {
  public:
   // Why there cannot be one; empty if there can.
   [[nodiscard]] static std::string missing();
+  // The same for FUSE-over-io_uring, which this switches on for all mounts made from then on.
+  [[nodiscard]] static std::string missing_over_uring();
 
   KernelMount();
   KernelMount(const KernelMount&) = delete;

@@ -19,11 +19,13 @@ class NotifiedTransport final : public Transport {
   void stop() override {}
   void reply(Request& /*request*/) override {}
   void drop(Request& /*request*/) override {}
+  [[nodiscard]] bool can_be_parked(const Request& /*request*/) const override { return true; }
   void put_back(Request& /*request*/) override {}
   Request& readmit(std::span<const std::byte> /*message*/) override { std::abort(); }
   void pause() override {}
   void resume() override {}
   void send_error(std::uint64_t /*unique*/, int /*errno_value*/) override {}
+  [[nodiscard]] bool ask_for_interrupt(const Request& /*request*/) override { return false; }
   [[nodiscard]] std::size_t free_slots() const override { return 1; }
   [[nodiscard]] int notify(std::int32_t code, std::span<const std::byte> body) const override {
     codes.push_back(code);

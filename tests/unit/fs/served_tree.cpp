@@ -80,9 +80,16 @@ Connection ServedTree::default_connection() {
 
 FakeKernel& ServedTree::kernel() {
   if (!serving_) {
-    const Shared shared{tree_,         backing_.identity,  connection_,
-                        relay_,        GetParam().backing, GetParam().metadata,
-                        Tracing::kOff, log_.sink()};
+    const Shared shared{.tree = tree_,
+                        .identity = backing_.identity,
+                        .connection = connection_,
+                        .relay = relay_,
+                        .loops = 1,
+                        .queue_depth = 0,  // requests come by the channel
+                        .backing = GetParam().backing,
+                        .metadata = GetParam().metadata,
+                        .tracing = Tracing::kOff,
+                        .log = log_.sink()};
     serving_ = std::make_unique<ServingThread>(kernel_.channel(), shared);
   }
   return kernel_;

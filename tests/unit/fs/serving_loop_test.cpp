@@ -122,10 +122,17 @@ TEST(ServingLoopRing, TakesNothingThatIsNotServedWith) {
   Connection connection;
   connection.negotiated.max_write_bytes = 128 * 1024;
   NoRelay relay;
-  const auto serving = ServingLoop::create(
-      0, kernel.channel(),
-      {*backing.tree, backing.identity, connection, relay, Backing::kRing, Metadata::kNested,
-       Tracing::kOff, [](loop::LogLevel, std::string_view) {}});
+  const auto serving = ServingLoop::create(0, kernel.channel(),
+                                           {.tree = *backing.tree,
+                                            .identity = backing.identity,
+                                            .connection = connection,
+                                            .relay = relay,
+                                            .loops = 1,
+                                            .queue_depth = 0,
+                                            .backing = Backing::kRing,
+                                            .metadata = Metadata::kNested,
+                                            .tracing = Tracing::kOff,
+                                            .log = [](loop::LogLevel, std::string_view) {}});
   ASSERT_TRUE(serving);
   loop::AioContext& context = (*serving)->context();
   for (const auto used : {IORING_OP_READ, IORING_OP_WRITE, IORING_OP_OPENAT2, IORING_OP_POLL_ADD}) {
