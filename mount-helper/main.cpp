@@ -17,6 +17,7 @@
 #include "mount-helper/log.hpp"
 #include "mount-helper/mount_command.hpp"
 #include "mount-helper/mount_point.hpp"
+#include "mount-helper/option_table.hpp"
 #include "mount-helper/options.hpp"
 #include "mount-helper/sandbox.hpp"
 #include "mount-helper/session_options.hpp"
@@ -129,13 +130,16 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
   return tree;
 }
 
-std::string serving_line(const Places& places, const fs::Session& session, std::size_t loops) {
+std::string serving_line(const Options& options, const Places& places, const fs::Session& session,
+                         std::size_t loops) {
   const fs::Negotiated& negotiated = session.connection().negotiated;
   const bool remote_locks = (negotiated.flags & FUSE_POSIX_LOCKS) != 0;
+  const bool writeback = (negotiated.flags & FUSE_WRITEBACK_CACHE) != 0;
   return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) + " " +
          session.modes() + " locks=" + (remote_locks ? "remote" : "local") +
-         " loops=" + std::to_string(loops) + " protocol=7." +
-         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
+         " cache=" + std::string(cache_word(options.cache)) +
+         " writeback=" + (writeback ? "on" : "off") + " loops=" + std::to_string(loops) +
+         " protocol=7." + std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
 }
 
 // Everything from the mount to the unmount.
@@ -184,7 +188,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!options.foreground) log.use_syslog();
   sandbox.filter_calls();
   sandbox.report();
-  log.write(loop::LogLevel::kInfo, serving_line(places, **session, channels.size()));
+  log.write(loop::LogLevel::kInfo, serving_line(options, places, **session, channels.size()));
   const auto disconnected = (*session)->run();
   const bool regular = !disconnected || *disconnected == fs::Disconnect::kUnmounted;
   return regular ? ExitCode::kOk : ExitCode::kSystem;

@@ -67,12 +67,13 @@ Complaint set_word(Enum& target, std::string_view value,
   return bad_value(value, choices);
 }
 
+constexpr std::array<Word<CacheMode>, 4> kCacheWords = {{{"never", CacheMode::kNever},
+                                                         {"metadata", CacheMode::kMetadata},
+                                                         {"auto", CacheMode::kAuto},
+                                                         {"always", CacheMode::kAlways}}};
+
 Complaint set_cache(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
-  constexpr std::array<Word<CacheMode>, 4> kWords = {{{"never", CacheMode::kNever},
-                                                      {"metadata", CacheMode::kMetadata},
-                                                      {"auto", CacheMode::kAuto},
-                                                      {"always", CacheMode::kAlways}}};
-  return set_word(line.options.cache, value, kWords);
+  return set_word(line.options.cache, value, kCacheWords);
 }
 
 Complaint set_transport(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
@@ -300,6 +301,10 @@ constexpr std::string_view kIgnored[] = {
 
 std::span<const OptionRow> option_table() {
   return kTable;
+}
+
+std::string_view cache_word(CacheMode mode) {
+  return std::ranges::find(kCacheWords, mode, &Word<CacheMode>::meaning)->text;
 }
 
 const OptionRow* find_option(std::string_view name) {

@@ -39,6 +39,9 @@ struct OptionRow {
 [[nodiscard]] const OptionRow* find_option(std::string_view name);
 [[nodiscard]] const OptionRow* find_option(char letter);
 
+// How a cache mode is written as an option.
+[[nodiscard]] std::string_view cache_word(CacheMode mode);
+
 // Words of /etc/fstab that are for others: accepted and forgotten, as mount.fuse3 does.
 [[nodiscard]] std::span<const std::string_view> ignored_options();
 [[nodiscard]] bool is_ignored_option(std::string_view name);

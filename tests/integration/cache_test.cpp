@@ -49,12 +49,23 @@ std::vector<Case> without_known_differences(std::vector<Case> cases, const std::
   return cases;
 }
 
+// The cache that the options name, or the default, must be at work.
+void expect_cache(const Mounted& mounted, std::string_view option) {
+  constexpr std::string_view kCache = "cache=";
+  const auto at = option.find(kCache);
+  EXPECT_EQ(mounted.served("cache"),
+            at == std::string_view::npos ? "auto" : option.substr(at + kCache.size()));
+  const bool writeback = option.find("writeback") != std::string_view::npos;
+  EXPECT_EQ(mounted.served("writeback"), writeback ? "on" : "off");
+}
+
 class Cache : public ::testing::TestWithParam<std::tuple<Mode, const char*>> {};
 
 TEST_P(Cache, KeepsTheTruth) {
   const auto& [mode, option] = GetParam();
   OURO_REQUIRE(can_serve(mode));
   Mounted mounted({.options = mode.options(option), .who = mode.who});
+  expect_cache(mounted, option);
   compare_with_native(mounted, without_known_differences(data_cases(), option));
   compare_with_native(mounted, mapping_cases());
   compare_with_native(mounted, without_known_differences(space_cases(), option));
