@@ -1,0 +1,1 @@
+"""What `ourofsctl compare` consists of. Who measures what is said in runner.py."""
