@@ -26,11 +26,15 @@ struct Negotiated {
   std::uint32_t max_write_bytes = 0;
 };
 
+class KernelBacking;
+
 struct Connection {
   CachePolicy cache;
   Negotiated negotiated;
   // With allow_root: nobody but this user and root is served. The kernel knows only allow_other.
   std::optional<uid_t> only_user;
+  // By whom openings are answered whose data the kernel moves itself; null: there are none.
+  KernelBacking* kernel_backing = nullptr;
 };
 
 }  // namespace ouro::fs

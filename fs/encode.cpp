@@ -60,7 +60,8 @@ void encode(const struct ::statx& stat, wire::Statx& out) {
 void encode(const passthrough::Entry& entry, const CachePolicy& cache, fuse_entry_out& out) {
   out.nodeid = entry.node;
   encode_timeout(cache.entry_timeout_ns, out.entry_valid, out.entry_valid_nsec);
-  encode_timeout(cache.attribute_timeout_ns, out.attr_valid, out.attr_valid_nsec);
+  encode_timeout(entry.changes_unseen ? 0 : cache.attribute_timeout_ns, out.attr_valid,
+                 out.attr_valid_nsec);
   encode(entry.stat, out.attr);
 }
 

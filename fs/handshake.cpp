@@ -102,6 +102,10 @@ loop::Result<Negotiated> handshake(int channel_fd, const HandshakeOptions& optio
     out.max_write = options.max_write_bytes;
     out.max_pages = static_cast<std::uint16_t>(options.max_write_bytes / kPageBytes);
     out.time_gran = 1;
+    if ((negotiated.flags & wire::kPassthrough) != 0) {
+      std::memcpy(reinterpret_cast<std::byte*>(&out) + wire::kMaxStackDepthAt,
+                  &options.max_stack_depth, sizeof options.max_stack_depth);
+    }
     OURO_TRY(answer(channel_fd, request.header.unique, 0, out));
     return negotiated;
   }

@@ -10,7 +10,8 @@ namespace ouro::fs {
 
 struct HandshakeOptions {
   std::uint32_t max_write_bytes = 1U << 20;
-  std::uint64_t extra_flags = 0;  // wanted besides the standing list (CachePolicy::init_flags)
+  std::uint64_t extra_flags = 0;      // wanted besides the standing list (CachePolicy::init_flags)
+  std::uint32_t max_stack_depth = 1;  // with wire::kPassthrough: 1 or 2
   int timeout_ms = 10'000;
 };
 

@@ -15,12 +15,17 @@ namespace {
 
 constexpr unsigned kAttributeMask = STATX_BASIC_STATS;
 
-Reply reply_attributes(OperationContext& context, Request& request,
+// For how long the client may keep the attributes of the request's node.
+std::uint64_t attribute_timeout_ns(const OperationContext& context, const Request& request) {
+  const bool unseen = context.tree.changes_unseen(request.header().nodeid);
+  return unseen ? 0 : context.connection.cache.attribute_timeout_ns;
+}
+
+Reply reply_attributes(std::uint64_t timeout_ns, Request& request,
                        const loop::Result<struct ::statx>& stat) {
   if (!stat) return tl::unexpected(stat.error());
   auto& out = request.reply_struct<fuse_attr_out>();
-  encode_timeout(context.connection.cache.attribute_timeout_ns, out.attr_valid,
-                 out.attr_valid_nsec);
+  encode_timeout(timeout_ns, out.attr_valid, out.attr_valid_nsec);
   encode(*stat, out.attr);
   return sizeof out;
 }
@@ -29,6 +34,12 @@ timespec decode_time(std::uint32_t valid, std::uint32_t now_bit, std::uint64_t s
                      std::uint32_t nanoseconds) {
   if ((valid & now_bit) != 0) return {0, UTIME_NOW};
   return {static_cast<time_t>(seconds), static_cast<long>(nanoseconds)};
+}
+
+bool changes_nothing(const fuse_setattr_in& in) {
+  constexpr std::uint32_t kChanges =
+      FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME;
+  return (in.valid & kChanges) == 0;
 }
 
 passthrough::AttributeChanges decode_changes(const fuse_setattr_in& in, const Request& request) {
@@ -45,11 +56,8 @@ passthrough::AttributeChanges decode_changes(const fuse_setattr_in& in, const Re
   }
   // FATTR_CTIME (write-back cache only) has no system call: the source keeps its own ctime.
   // A change of nothing is chown(path, -1, -1), which clears set-id bits without being flagged.
-  constexpr std::uint32_t kChanges =
-      FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME;
-  if ((in.valid & FATTR_KILL_SUIDGID) != 0 || (in.valid & kChanges) == 0) {
+  if ((in.valid & FATTR_KILL_SUIDGID) != 0 || changes_nothing(in))
     changes.killer = request.caller();
-  }
   return changes;
 }
 
@@ -71,7 +79,7 @@ Reply getattr(OperationContext& context, Request& request) {
   const std::uint64_t node = request.header().nodeid;
   const auto stat = context.tree.attributes(context.executor, node, 0, kAttributeMask);
   if (!settle_pages(context, node)) return ask_for_worker(request);
-  return reply_attributes(context, request, stat);
+  return reply_attributes(attribute_timeout_ns(context, request), request, stat);
 }
 
 Reply setattr(OperationContext& context, Request& request) {
@@ -79,9 +87,13 @@ Reply setattr(OperationContext& context, Request& request) {
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
   std::optional<passthrough::FileHandleId> handle;
   if ((in.valid & FATTR_FH) != 0) handle = in.fh;
-  return reply_attributes(context, request,
-                          context.tree.change_attributes(context.executor, request.header().nodeid,
-                                                         handle, decode_changes(in, request)));
+  // KERNEL(6.18): a change of nothing comes before a write that clears set-id bits. Where the write
+  // does not come to us, nothing else tells the client of the mode that it leaves.
+  const bool begins_write = changes_nothing(in) && context.connection.kernel_backing != nullptr;
+  const auto changed = context.tree.change_attributes(context.executor, request.header().nodeid,
+                                                      handle, decode_changes(in, request));
+  return reply_attributes(begins_write ? 0 : attribute_timeout_ns(context, request), request,
+                          changed);
 }
 
 Reply statx(OperationContext& context, Request& request) {
@@ -93,8 +105,7 @@ Reply statx(OperationContext& context, Request& request) {
                                           in.sx_mask | STATX_BASIC_STATS));
   if (!settle_pages(context, request.header().nodeid)) return ask_for_worker(request);
   auto& out = request.reply_struct<wire::StatxOut>();
-  encode_timeout(context.connection.cache.attribute_timeout_ns, out.attr_valid,
-                 out.attr_valid_nsec);
+  encode_timeout(attribute_timeout_ns(context, request), out.attr_valid, out.attr_valid_nsec);
   encode(stat, out.stat);
   return sizeof out;
 }

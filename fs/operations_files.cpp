@@ -9,6 +9,7 @@
 #include "fs/client_pages.hpp"
 #include "fs/creator.hpp"
 #include "fs/encode.hpp"
+#include "fs/kernel_backing.hpp"
 #include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
@@ -77,16 +78,21 @@ bool may_change_mode(const OperationContext& context, passthrough::FileHandleId 
   return file && passthrough::has_set_id_bits((*file)->buffered_fd());
 }
 
-// Of a file that `opener` has just opened with `client_flags`.
-void encode_opened(const OperationContext& context, passthrough::FileHandleId handle,
+// Of a file that `opener` has just opened with `client_flags`. True: the client is not to keep what
+// it knows of the file.
+bool encode_opened(const OperationContext& context, passthrough::FileHandleId handle,
                    const passthrough::Caller& opener, std::uint32_t client_flags,
                    fuse_open_out& out) {
   out.fh = handle;
   const auto file = context.tree.file(handle);
-  if (!file) return;  // released meanwhile, by a broken client
+  if (!file) return false;  // released meanwhile, by a broken client
   (*file)->set_opener(opener.uid, opener.gid);
   out.open_flags = open_flags(context.connection, client_flags, **file);
-  if ((out.open_flags & FOPEN_DIRECT_IO) == 0) (*file)->set_cached();
+  KernelBacking* const kernel = context.connection.kernel_backing;
+  const bool unseen = kernel != nullptr && kernel->answer_open(**file, opener, client_flags, out);
+  constexpr std::uint32_t kPastPages = FOPEN_DIRECT_IO | wire::kOpenPassthrough;
+  if ((out.open_flags & kPastPages) == 0) (*file)->set_cached();
+  return unseen;
 }
 
 struct CreateOut {
@@ -100,8 +106,11 @@ Reply reply_created(OperationContext& context, Request& request, std::uint32_t c
   if (!created) return tl::unexpected(created.error());
   const passthrough::Caller opener = request.caller();
   auto& out = request.reply_struct<CreateOut>();
-  encode(created->entry, context.connection.cache, out.entry);
-  encode_opened(context, created->handle, opener, client_flags, out.open);
+  passthrough::Entry entry = created->entry;
+  if (encode_opened(context, created->handle, opener, client_flags, out.open)) {
+    entry.changes_unseen = true;
+  }
+  encode(entry, context.connection.cache, out.entry);
   return sizeof out;
 }
 
@@ -131,10 +140,10 @@ Reply open(OperationContext& context, Request& request) {
   const auto killer = flagged_killer(in.open_flags, request);
   OURO_TRY_ASSIGN(const auto handle,
                   context.tree.open(context.executor, node, static_cast<int>(in.flags), killer));
-  if (killer) drop_attributes(context.notifier, node);
   const passthrough::Caller opener = request.caller();
   auto& out = request.reply_struct<fuse_open_out>();
-  encode_opened(context, handle, opener, in.flags, out);
+  const bool unseen = encode_opened(context, handle, opener, in.flags, out);
+  if (killer || unseen) drop_attributes(context.notifier, node);
   return sizeof out;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <linux/fuse.h>
+#include <sys/ioctl.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,9 +21,22 @@ inline constexpr std::uint32_t kCopyFileRange64 = 53;  // 7.45
 // INIT flags; those from 32 on travel in flags2.
 inline constexpr std::uint64_t kCreateSuppGroup = std::uint64_t{1} << 34;    // 7.38
 inline constexpr std::uint64_t kDirectIoAllowMmap = std::uint64_t{1} << 36;  // 7.39
+inline constexpr std::uint64_t kPassthrough = std::uint64_t{1} << 37;        // 7.40
 inline constexpr std::uint64_t kNoExportSupport = std::uint64_t{1} << 38;    // 7.40
 inline constexpr std::uint64_t kAllowIdmap = std::uint64_t{1} << 40;         // 7.41
 inline constexpr std::uint64_t kOverIoUring = std::uint64_t{1} << 41;        // 7.42
+
+// Passthrough (7.40): where the header of minor 38 has padding, and what is new in it.
+inline constexpr std::uint32_t kOpenPassthrough = 1U << 7;  // FOPEN_PASSTHROUGH
+inline constexpr std::size_t kBackingIdAt = 12;             // in fuse_open_out: std::int32_t
+inline constexpr std::size_t kMaxStackDepthAt = 36;         // in fuse_init_out: std::uint32_t
+struct BackingMap {
+  std::int32_t fd;
+  std::uint32_t flags;
+  std::uint64_t padding;
+};
+inline constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);      // of the channel
+inline constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);  // the same
 
 // The uid and gid of a request that does not say who asks: all that create nothing, once
 // ALLOW_IDMAP is in force.
@@ -126,6 +140,8 @@ static_assert(sizeof(fuse_out_header) == 16);
 static_assert(sizeof(fuse_init_in) == 64);
 static_assert(sizeof(fuse_init_out) == 64);
 static_assert(offsetof(fuse_init_out, flags2) == 32);
+static_assert(sizeof(fuse_open_out) == kBackingIdAt + sizeof(std::int32_t));
+static_assert(sizeof(BackingMap) == 16);
 static_assert(sizeof(fuse_attr) == 88);
 static_assert(sizeof(fuse_entry_out) == 128);
 static_assert(sizeof(fuse_write_in) == 40);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "fs/kernel_backing.hpp"
 #include "loop/uring_abi.hpp"
 
 namespace ouro::fs {
@@ -39,10 +40,22 @@ constexpr std::size_t kMinPayloadBytes = std::size_t{128} << 10;
 std::string describe(const Shared& shared, bool by_ring, bool has_ring) {
   std::string text = by_ring ? "transport=ring" : "transport=dev";
   text += " backing=";
-  text += has_ring && shared.backing == Backing::kRing ? "ring" : "inline";
+  if (shared.connection.kernel_backing != nullptr) {
+    text += "kernel";
+  } else {
+    text += has_ring && shared.backing == Backing::kRing ? "ring" : "inline";
+  }
   text +=
       has_ring && shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
   return text;
+}
+
+void add_kernel_opens(std::string& line, const KernelBacking* kernel) {
+  static const KernelBacking::Counters kNone;
+  const KernelBacking::Counters& opens = kernel != nullptr ? kernel->counters() : kNone;
+  line += " kernel_opens=" + std::to_string(opens.opens.load());
+  line += " kernel_mixed_opens=" + std::to_string(opens.mixed_opens.load());
+  line += " kernel_other_opens=" + std::to_string(opens.other_opens.load());
 }
 
 // The kernel takes nothing else from the ring, whoever fills its queue: what a seccomp filter
@@ -118,6 +131,7 @@ ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> cont
       inline_(shared.identity),
       inline_data_(*context_, shared.identity),
       tree_(shared.tree),
+      kernel_backing_(shared.connection.kernel_backing),
       server_(*context_, *transport_, shared.tree, choose_executors(shared), shared.connection,
               shared.relay, shared.log),
       drain_(*context_, [this] { server_.drain(); }),
@@ -188,6 +202,7 @@ void ServingLoop::log_statistics() const {
     add("inodes", tree_.inode_count());
     add("held_by_handle", tree_.held_by_handle());
     add("handle_opens", tree_.handle_opens());
+    add_kernel_opens(line, kernel_backing_);
   }
   log_(loop::LogLevel::kInfo, line);
 }

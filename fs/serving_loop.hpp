@@ -81,6 +81,7 @@ class ServingLoop {
   passthrough::InlineExecutor inline_;
   passthrough::InlineAsyncExecutor inline_data_;
   const passthrough::Tree& tree_;
+  const KernelBacking* const kernel_backing_;  // null: not in force
   Server server_;
   std::unique_ptr<RequestTracer> tracer_;  // in front of server_; null: not wanted
   loop::BottomHalf drain_;

@@ -34,11 +34,17 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
   HandshakeOptions wanted;
   wanted.max_write_bytes = options.max_write_bytes;
   wanted.extra_flags = options.cache.init_flags | options.init_flags;
+  std::string refusal = reason_not_to_ask(wanted.extra_flags, identity);
+  if (options.kernel_backing.use != KernelBackingOptions::Use::kOff && refusal.empty()) {
+    wanted.extra_flags |= wire::kPassthrough;
+    wanted.max_stack_depth = options.kernel_backing.max_stack_depth;
+  }
   const std::string obstacle = obstacle_to_ring(options);
   // Agreed upon, it must be done: the kernel sends nothing until every queue has entries.
   if (obstacle.empty()) wanted.extra_flags |= wire::kOverIoUring;
   OURO_TRY_ASSIGN(session->connection_.negotiated, handshake(session->channels_.front(), wanted));
   session->report_refusal(options.transport, obstacle);
+  session->begin_kernel_backing(options.kernel_backing, std::move(refusal));
   OURO_TRY(session->start_loops());
   return session;
 }
@@ -59,6 +65,26 @@ Session::Session(std::vector<int> channels, passthrough::Tree& tree,
               options.tracing,
               std::move(log)},
       loops_(channels_.size()) {}
+
+void Session::begin_kernel_backing(const KernelBackingOptions& options, std::string refusal) {
+  using Use = KernelBackingOptions::Use;
+  if (options.use == Use::kOff) return;
+  const auto files = std::make_shared<ChannelFiles>(channels_.front(), shared_.identity);
+  if (refusal.empty()) {
+    const bool agreed = (connection_.negotiated.flags & wire::kPassthrough) != 0;
+    if (!agreed) {
+      refusal = "this kernel has no FUSE passthrough (Linux 6.9)";
+    } else if (!files->try_out()) {
+      refusal = "it takes CAP_SYS_ADMIN of the whole machine, not of a container";
+    }
+  }
+  if (refusal.empty()) {
+    connection_.kernel_backing = &kernel_backing_.emplace(files, shared_.log);
+    return;
+  }
+  shared_.log(options.use == Use::kWanted ? loop::LogLevel::kWarning : loop::LogLevel::kInfo,
+              "backing=kernel is refused: " + refusal + "; data goes by requests");
+}
 
 Session::~Session() {
   enter(Phase::kStopping);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fs/connection.hpp"
+#include "fs/kernel_backing.hpp"
 #include "fs/serving_loop.hpp"
 
 namespace ouro::fs {
@@ -25,7 +26,8 @@ struct SessionOptions {
   std::uint32_t max_write_bytes = 1U << 20;
   TransportChoice transport = TransportChoice::kDev;
   std::size_t queue_depth = RingTransport::Options().depth;  // of each queue of RingTransport
-  Backing backing = Backing::kRing;
+  Backing backing = Backing::kRing;  // of the data that comes by requests
+  KernelBackingOptions kernel_backing;
   Metadata metadata = Metadata::kInline;
   Tracing tracing = Tracing::kOff;  // a debug line for every request and reply
   std::optional<uid_t> only_user;   // see Connection
@@ -71,6 +73,8 @@ class Session final : private InterruptRelay {
   enum class Phase : std::uint8_t { kStarting, kServing, kStopping };
 
   void report_refusal(TransportChoice wanted, const std::string& obstacle) const;
+  // After the handshake.
+  void begin_kernel_backing(const KernelBackingOptions& options, std::string refusal);
   [[nodiscard]] loop::Status start_loops();
   void loop_thread(unsigned number);
   void serve(unsigned number);
@@ -79,6 +83,7 @@ class Session final : private InterruptRelay {
 
   const std::vector<int> channels_;
   Connection connection_;
+  std::optional<KernelBacking> kernel_backing_;
   const Shared shared_;
   // By number. Fixed while any of them serves; otherwise guarded by mutex_.
   std::vector<std::unique_ptr<ServingLoop>> loops_;

@@ -83,7 +83,7 @@ class Builder {
 };
 
 // Calls of which only some uses are allowed.
-void allow_by_argument(Builder& filter) {
+void allow_by_argument(Builder& filter, const std::vector<unsigned long>& ioctls) {
   const auto without = [](unsigned argument, std::uint64_t bits) {
     return scmp_arg_cmp{argument, SCMP_CMP_MASKED_EQ, bits, 0};
   };
@@ -105,6 +105,9 @@ void allow_by_argument(Builder& filter) {
   for (const passthrough::AllowedIoctl& allowed : passthrough::kAllowedIoctls) {
     filter.allow(SCMP_SYS(ioctl), scmp_arg_cmp{1, SCMP_CMP_EQ, allowed.command, 0});
   }
+  for (const unsigned long command : ioctls) {
+    filter.allow(SCMP_SYS(ioctl), scmp_arg_cmp{1, SCMP_CMP_EQ, command, 0});
+  }
 }
 
 // What a C library tries first and can do without: clone3(), whose flags a filter cannot see, and
@@ -118,7 +121,7 @@ void deny_what_is_new(Builder& filter) {
 
 }  // namespace
 
-loop::Status filter_calls() {
+loop::Status filter_calls(const std::vector<unsigned long>& ioctls) {
   // A call that nobody foresaw would come back with an error that may be taken for the source's,
   // and go unnoticed by everybody but whoever made it on purpose. So it ends the process, and the
   // kernel logs which one it was.
@@ -129,7 +132,7 @@ loop::Status filter_calls() {
   builder.attribute(SCMP_FLTATR_CTL_TSYNC, 1);
   builder.attribute(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree: few comparisons for each call
   for (const int call : kAllowed) builder.allow(call);
-  allow_by_argument(builder);
+  allow_by_argument(builder, ioctls);
   deny_what_is_new(builder);
   return loop::to_status(builder.load());
 }

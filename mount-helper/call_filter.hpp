@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "loop/result.hpp"
 
@@ -11,7 +12,8 @@ namespace ouro::mount_helper {
 
 // For every thread there is and will be. What is to be opened, mounted, started or set up once has
 // been by then. Takes PR_SET_NO_NEW_PRIVS, or sets it. Errors: of seccomp(), with nothing filtered.
-[[nodiscard]] loop::Status filter_calls();
+// `ioctls`: allowed beside those of passthrough/allowed_ioctls.hpp.
+[[nodiscard]] loop::Status filter_calls(const std::vector<unsigned long>& ioctls);
 
 // Of the library, as 2.5.4.
 [[nodiscard]] std::string libseccomp_version();

@@ -24,6 +24,7 @@
 #include "mount-helper/shutdown.hpp"
 #include "mount-helper/source_tree.hpp"
 #include "mount-helper/version.hpp"
+#include "passthrough/file_system_kinds.hpp"
 #include "passthrough/task_status.hpp"
 #include "passthrough/tree.hpp"
 
@@ -104,6 +105,8 @@ passthrough::Tree::Options options_of_tree(const Options& options, SourceTree::V
     tree.submounts = Submounts::kAvoidOwn;
   }
   tree.watches_content = watches_content(options);
+  tree.gives_files =
+      options.backing == BackingMode::kKernel || options.backing == BackingMode::kAuto;
   if (options.writeback) tree.write_back = passthrough::WriteBack::kOn;
   return tree;
 }
@@ -128,6 +131,16 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
   log.write(loop::LogLevel::kDebug, "no file handles of " + quoted(source.path) + " (" + reason +
                                         "): every cached inode holds an open file");
   return tree;
+}
+
+Stacking stacking_of(int source_fd) {
+  return passthrough::may_be_stacked(source_fd) ? Stacking::kStacked : Stacking::kPlain;
+}
+
+// What is asked of the channel while serving.
+std::vector<unsigned long> channel_ioctls(const fs::Session& session) {
+  if (session.connection().kernel_backing == nullptr) return {};
+  return {fs::wire::kBackingOpen, fs::wire::kBackingClose};
 }
 
 std::string serving_line(const Options& options, const Places& places, const fs::Session& session,
@@ -156,6 +169,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
       places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude,
       source_attributes(options));
   if (!source) return tl::unexpected(source.error());
+  const Stacking stacking = stacking_of(source->root.get());
   auto tree = open_tree(options, *source, open_files, log);
   if (!tree) return tl::unexpected(tree.error());
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
@@ -171,8 +185,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!clones) return tl::unexpected(clones.error());
   std::vector<int> channels{(*mount_point)->channel_fd()};
   for (const loop::UniqueFd& clone : *clones) channels.push_back(clone.get());
-  auto session =
-      fs::Session::create(channels, **tree, *identity, session_options(options), log.sink());
+  auto session = fs::Session::create(channels, **tree, *identity,
+                                     session_options(options, stacking), log.sink());
   if (!session) return tl::unexpected(session_failure(session.error().value()));
   const std::uint64_t flags = (*session)->connection().negotiated.flags;
   if (options.idmap && (flags & fs::wire::kAllowIdmap) == 0) {
@@ -186,7 +200,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
 
   daemonizer.ready();
   if (!options.foreground) log.use_syslog();
-  sandbox.filter_calls();
+  sandbox.filter_calls(channel_ioctls(**session));
   sandbox.report();
   log.write(loop::LogLevel::kInfo, serving_line(options, places, **session, channels.size()));
   const auto disconnected = (*session)->run();

@@ -93,9 +93,17 @@ Complaint set_queue_depth(CommandLine& line, const OptionRow& /*row*/, std::stri
 }
 
 Complaint set_backing(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
-  constexpr std::array<Word<BackingMode>, 2> kWords = {
-      {{"ring", BackingMode::kRing}, {"inline", BackingMode::kInline}}};
+  constexpr std::array<Word<BackingMode>, 4> kWords = {{{"ring", BackingMode::kRing},
+                                                        {"inline", BackingMode::kInline},
+                                                        {"kernel", BackingMode::kKernel},
+                                                        {"auto", BackingMode::kAuto}}};
   return set_word(line.options.backing, value, kWords);
+}
+
+Complaint set_stack_depth(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  constexpr std::array<Word<std::optional<unsigned>>, 3> kWords = {
+      {{"auto", std::nullopt}, {"1", 1U}, {"2", 2U}}};
+  return set_word(line.options.passthrough_stack_depth, value, kWords);
 }
 
 Complaint set_metadata(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
@@ -240,8 +248,10 @@ constexpr OptionRow kTable[] = {
      kServing, set_transport},
     {"queue_depth", 0, "N", "64", "requests of each CPU at a time with transport=ring", kServing,
      set_queue_depth},
-    {"backing", 0, "MODE", "ring", "how file data moves: ring (io_uring) or inline (system calls)",
-     kServing, set_backing},
+    {"backing", 0, "MODE", "ring", "how file data moves: ring, inline, kernel or auto", kServing,
+     set_backing},
+    {"passthrough_stack_depth", 0, "DEPTH", "auto",
+     "for backing=kernel: 1, or 2 for a stacked SOURCE", kServing, set_stack_depth},
     {"metadata", 0, "MODE", "inline", "how metadata waits: inline (system calls) or nested (ring)",
      kServing, set_metadata},
     {"max_write", 0, "BYTES", "1M", "largest write request, 4K to 1M", kServing, set_max_write},

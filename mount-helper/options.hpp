@@ -17,8 +17,9 @@ namespace ouro::mount_helper {
 enum class CacheMode : std::uint8_t { kNever, kMetadata, kAuto, kAlways };
 // How requests come: by the ring where the kernel offers that, by /dev/fuse, or by the ring.
 enum class TransportMode : std::uint8_t { kAuto, kDev, kRing };
-// Who moves the data of files: SQEs on the shared ring, or system calls of the loop's thread.
-enum class BackingMode : std::uint8_t { kRing, kInline };
+// Who moves the data of files: SQEs on the shared ring, system calls of the loop's thread, or the
+// kernel by itself; kAuto is the kernel where it can be had, and else the ring.
+enum class BackingMode : std::uint8_t { kRing, kInline, kKernel, kAuto };
 // How metadata waits: in the system call, or on the ring in a nested poll.
 enum class MetadataMode : std::uint8_t { kInline, kNested };
 
@@ -61,6 +62,7 @@ struct Options {
   TransportMode transport = TransportMode::kDev;
   unsigned queue_depth = 64;
   BackingMode backing = BackingMode::kRing;
+  std::optional<unsigned> passthrough_stack_depth;  // 1 or 2; unset: by what the source is on
   MetadataMode metadata = MetadataMode::kInline;
   std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
   LockMode locks = LockMode::kLocal;

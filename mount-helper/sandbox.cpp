@@ -30,11 +30,11 @@ void Sandbox::reduce_privileges() {
   note("not_dumpable", refuse_dumps());
 }
 
-void Sandbox::filter_calls() {
+void Sandbox::filter_calls(const std::vector<unsigned long>& ioctls) {
   if (!wanted_) return;
   // Of a plain user's not before: fusermount3 had to mount.
   if (!is_root_) note("no_new_privs", refuse_new_privileges());
-  note("seccomp", mount_helper::filter_calls());
+  note("seccomp", mount_helper::filter_calls(ioctls));
 }
 
 void Sandbox::note(std::string_view part, const loop::Status& applied) {

@@ -21,8 +21,9 @@ class Sandbox {
 
   // In the only thread, before it notes what identity it has.
   void reduce_privileges();
-  // Nothing can be opened in a new way, mounted or executed from here on.
-  void filter_calls();
+  // Nothing can be opened in a new way, mounted or executed from here on. `ioctls`: that serving
+  // takes beside those that clients may make.
+  void filter_calls(const std::vector<unsigned long>& ioctls);
   // Logs what is on.
   void report() const;
 

@@ -30,6 +30,12 @@ void override_timeout(const std::optional<double>& seconds, std::uint64_t& timeo
   if (seconds) timeout_ns = static_cast<std::uint64_t>(*seconds * static_cast<double>(kSecondNs));
 }
 
+fs::KernelBackingOptions::Use use_of_kernel(BackingMode mode) {
+  using Use = fs::KernelBackingOptions::Use;
+  if (mode == BackingMode::kKernel) return Use::kWanted;
+  return mode == BackingMode::kAuto ? Use::kIfPossible : Use::kOff;
+}
+
 }  // namespace
 
 fs::CachePolicy cache_policy(const Options& options) {
@@ -50,7 +56,7 @@ bool watches_content(const Options& options) {
   return options.cache == CacheMode::kAuto && !options.direct_io;
 }
 
-fs::SessionOptions session_options(const Options& options) {
+fs::SessionOptions session_options(const Options& options, Stacking source) {
   fs::SessionOptions session;
   session.cache = cache_policy(options);
   if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
@@ -69,7 +75,10 @@ fs::SessionOptions session_options(const Options& options) {
   }
   session.queue_depth = options.queue_depth;
   session.backing =
-      options.backing == BackingMode::kRing ? fs::Backing::kRing : fs::Backing::kInline;
+      options.backing == BackingMode::kInline ? fs::Backing::kInline : fs::Backing::kRing;
+  session.kernel_backing.use = use_of_kernel(options.backing);
+  session.kernel_backing.max_stack_depth =
+      options.passthrough_stack_depth.value_or(source == Stacking::kStacked ? 2 : 1);
   session.metadata =
       options.metadata == MetadataMode::kNested ? fs::Metadata::kNested : fs::Metadata::kInline;
   if (options.log_level == loop::LogLevel::kDebug) session.tracing = fs::Tracing::kOn;

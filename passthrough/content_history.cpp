@@ -8,6 +8,14 @@
 
 namespace ouro::passthrough {
 
+void ContentHistory::end() {
+  node_.store(0, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  ++moment_;  // what is being looked at is not what counts
+  left_.reset();
+  dropped_for_ = foreign_changes_;
+}
+
 void ContentHistory::look(int fd) {
   std::uint64_t moment = 0;
   {

@@ -24,6 +24,8 @@ class ContentHistory {
  public:
   // A first opening: from now on the client may have pages of the file, which it knows as `node`.
   void begin(std::uint64_t node) { node_.store(node, std::memory_order_relaxed); }
+  // The client has no pages, and will get none until that is called again.
+  void end();
   // 0 before that.
   [[nodiscard]] std::uint64_t node() const { return node_.load(std::memory_order_relaxed); }
 

@@ -69,6 +69,11 @@ std::optional<Credentials> FileHandle::payer() const {
   return Credentials::payer(opener.uid, opener.gid);
 }
 
+void FileHandle::set_io_mode(IoMode::Share share) {
+  const std::lock_guard lock(mutex_);
+  io_mode_ = std::move(share);
+}
+
 loop::Result<int> FileHandle::direct_fd() {
   const std::lock_guard lock(mutex_);
   if (direct_) return direct_.get();

@@ -63,6 +63,8 @@ class FileHandle {
   void set_opener(uid_t uid, gid_t gid) { opener_ = {uid, gid}; }
   // The client reads and writes it by its pages. Once, by who opens it.
   void set_cached();
+  // The way of its data, once, before anybody uses it.
+  void set_io_mode(IoMode::Share share);
   // Whose share of the disk such pages take; empty: the daemon's own.
   [[nodiscard]] std::optional<Credentials> payer() const;
 
@@ -83,6 +85,7 @@ class FileHandle {
   bool cached_ = false;
   std::mutex mutex_;
   loop::UniqueFd direct_;  // guarded by mutex_; never replaced once set
+  IoMode::Share io_mode_;  // guarded by mutex_; given up first of all
 };
 
 class DirHandle {

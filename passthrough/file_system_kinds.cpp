@@ -26,7 +26,16 @@ std::optional<FileSystemKind> kind_behind(int fd) {
   return local ? FileSystemKind::kLocal : FileSystemKind::kOther;
 }
 
+// KERNEL: all that have a stack depth of their own.
+constexpr Magic kStackedMagics[] = {OVERLAYFS_SUPER_MAGIC, ECRYPTFS_SUPER_MAGIC, FUSE_SUPER_MAGIC};
+
 }  // namespace
+
+bool may_be_stacked(int fd) {
+  struct ::statfs file_system {};
+  return ::fstatfs(fd, &file_system) == 0 &&
+         std::ranges::find(kStackedMagics, file_system.f_type) != std::end(kStackedMagics);
+}
 
 FileSystemKinds::FileSystemKinds(std::uint64_t root_device, int root_fd)
     : root_device_(root_device), root_kind_(kind_behind(root_fd).value_or(FileSystemKind::kFuse)) {}

@@ -18,6 +18,10 @@ enum class FileSystemKind : std::uint8_t {
   kFuse,   // a FUSE mount itself
 };
 
+// Whether what `fd` is on (O_PATH is enough) lies on top of another file system, or may do so:
+// which of FUSE cannot be told.
+[[nodiscard]] bool may_be_stacked(int fd);
+
 class FileSystemKinds {
  public:
   // `root_fd`, on `root_device`: of the source directory.

@@ -10,6 +10,7 @@
 
 #include "loop/unique_fd.hpp"
 #include "passthrough/content_history.hpp"
+#include "passthrough/io_mode.hpp"
 #include "passthrough/source_handle.hpp"
 
 namespace ouro::passthrough {
@@ -30,8 +31,10 @@ struct Inode {
   FileKey key;
   mode_t type = 0;  // S_IFMT bits
   loop::UniqueFd path_fd;
-  std::optional<SourceHandle> handle = {};       // only where there is no path_fd
-  std::shared_ptr<ContentHistory> content = {};  // of a regular file, once it is in the table
+  std::optional<SourceHandle> handle = {};  // only where there is no path_fd
+  // Of a regular file, once it is in the table.
+  std::shared_ptr<ContentHistory> content = {};
+  std::shared_ptr<IoMode> io_mode = {};
 
   [[nodiscard]] bool held_by_handle() const { return handle.has_value(); }
 };

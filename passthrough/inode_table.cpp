@@ -107,7 +107,7 @@ void InodeTable::hold(const FileKey& key, const SourceHandle& handle, loop::Uniq
   Slot& slot = slots_[known->second];
   if (slot.inode->handle != handle) return;
   before = empty(slot);
-  fill(slot, {key, before->type, std::move(path_fd), {}, before->content});
+  fill(slot, {key, before->type, std::move(path_fd), {}, before->content, before->io_mode});
 }
 
 std::uint32_t InodeTable::take_slot() {
@@ -124,7 +124,10 @@ std::uint32_t InodeTable::take_slot() {
 void InodeTable::fill(Slot& slot, Inode inode) {
   ++known_;
   if (inode.held_by_handle()) held_by_handle_.fetch_add(1, std::memory_order_relaxed);
-  if (S_ISREG(inode.type) && !inode.content) inode.content = std::make_shared<ContentHistory>();
+  if (S_ISREG(inode.type) && !inode.content) {
+    inode.content = std::make_shared<ContentHistory>();
+    inode.io_mode = std::make_shared<IoMode>();
+  }
   slot.inode = std::make_shared<const Inode>(std::move(inode));
 }
 

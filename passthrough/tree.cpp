@@ -85,6 +85,7 @@ Result<Entry> Tree::intern(Executor& executor, UniqueFd path_fd) {
   entry.stat.stx_ino = devices_.shown_inode(key.device, key.inode);
   OURO_TRY_ASSIGN(entry.node,
                   hold(executor, {key, entry.stat.stx_mode & mode_t{S_IFMT}, std::move(path_fd)}));
+  entry.changes_unseen = changes_unseen(entry.node);
   return entry;
 }
 

@@ -44,6 +44,7 @@ class Tree {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
     bool watches_content = false;  // keeps a ContentHistory of what has been opened
+    bool gives_files = false;      // openings may join the IoMode of their inode
     Watermark watermark = {};
     // How many inodes are to be held by a descriptor, 1: the root alone. The others are held by
     // file handles; without these, see take_crowding().
@@ -150,6 +151,10 @@ class Tree {
   [[nodiscard]] bool take_watch(std::int64_t now_ns, std::int64_t period_ns);
   // The nodes that are open as files; those whose content is watched.
   [[nodiscard]] std::vector<NodeId> open_nodes() const;
+
+  // Whether the node's file may change without anybody telling us (IoMode::changes_unseen()), so
+  // that nobody may keep its attributes.
+  [[nodiscard]] bool changes_unseen(NodeId node) const;
 
   // Locks of open files.
   [[nodiscard]] FileLocks& locks() { return locks_; }

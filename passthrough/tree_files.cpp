@@ -181,6 +181,12 @@ std::shared_ptr<ContentHistory> Tree::look_at_content(Executor& executor, NodeId
   return (*inode)->content;
 }
 
+bool Tree::changes_unseen(NodeId node) const {
+  if (!options_.gives_files) return false;
+  const auto inode = inodes_.find(node);
+  return inode && (*inode)->io_mode && (*inode)->io_mode->changes_unseen();
+}
+
 bool Tree::take_watch(std::int64_t now_ns, std::int64_t period_ns) {
   std::int64_t watched_ns = watched_ns_.load();
   return now_ns - watched_ns >= period_ns / 2 &&

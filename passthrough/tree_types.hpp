@@ -24,6 +24,7 @@ using DirHandleId = std::uint64_t;
 struct Entry {
   NodeId node = 0;
   struct ::statx stat {};
+  bool changes_unseen = false;  // Tree::changes_unseen()
 };
 
 struct CreatedFile {

@@ -94,6 +94,22 @@ TEST_F(Handshake, ThePolicyAddsFlags) {
       << "SUBMOUNTS was not offered";
 }
 
+TEST_F(Handshake, TheStackDepthGoesWithPassthrough) {
+  HandshakeOptions options;
+  options.max_stack_depth = 2;
+  for (const std::uint64_t wanted : {std::uint64_t{0}, std::uint64_t{1} << 37}) {
+    options.extra_flags = wanted;
+    const std::uint64_t unique = kernel_.send(init(7, 45, kEveryFlag, kEveryFlag));
+    const auto negotiated = shake_hands(options);
+    ASSERT_TRUE(negotiated);
+    EXPECT_EQ(negotiated->flags & wire::kPassthrough, wanted);
+    const auto out = kernel_.wait(unique).as<fuse_init_out>();
+    std::uint32_t depth = 0;
+    std::memcpy(&depth, reinterpret_cast<const std::byte*>(&out) + 36, sizeof depth);
+    EXPECT_EQ(depth, wanted != 0 ? 2U : 0U);
+  }
+}
+
 TEST_F(Handshake, SecondFlagsCountOnlyWithTheirMark) {
   const std::uint64_t unique = kernel_.send(init(7, 36, FUSE_ASYNC_READ, kEveryFlag));
   const auto negotiated = shake_hands();

@@ -25,7 +25,8 @@ struct TemporaryTree {
   passthrough::ProcessIdentity identity = passthrough::ProcessIdentity::take().value();
   std::unique_ptr<passthrough::Tree> tree =
       passthrough::Tree::create(
-          loop::UniqueFd(::open(directory.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), {})
+          loop::UniqueFd(::open(directory.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+          {.gives_files = true})
           .value();
 
   void put_file(const std::string& name, const std::string& content = {}) const {

@@ -19,6 +19,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -28,12 +29,13 @@ namespace {
 constexpr int kNoFilter = 100;
 
 // The wait status of a process that has filtered its calls and then runs `body`.
-int status_under_filter(const std::function<int()>& body) {
+int status_under_filter(const std::function<int()>& body,
+                        const std::vector<unsigned long>& ioctls = {}) {
   const pid_t child = ::fork();
   if (child == 0) {
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
-    if (!filter_calls()) ::_exit(kNoFilter);
+    if (!filter_calls(ioctls)) ::_exit(kNoFilter);
     ::_exit(body());
   }
   int status = -1;
@@ -95,6 +97,15 @@ TEST(CallFilter, LetsOnlyTheServedIoctlsThrough) {
   EXPECT_TRUE(is_killed([] { return ::ioctl(-1, FIFREEZE, 0); }));
 }
 
+TEST(CallFilter, AllowsTheIoctlsThatThisMountNeeds) {
+  constexpr unsigned long kNeeded = _IOW(229, 1, long long[2]);  // a channel's BACKING_OPEN
+  const auto call = [] { return ::ioctl(-1, kNeeded, 0) == -1 && errno == EBADF ? 0 : 1; };
+  EXPECT_TRUE(is_killed(call));
+  EXPECT_EQ(status_under_filter(call, {kNeeded}), 0);
+  const auto other = [] { return ::ioctl(-1, FIFREEZE, 0); };
+  EXPECT_TRUE(WIFSIGNALED(status_under_filter(other, {kNeeded})));
+}
+
 TEST(CallFilter, TellsALibraryThatNewCallsAreNotThere) {
   EXPECT_TRUE(survives([] {
     constexpr long kStatmount = 457;
@@ -121,7 +132,7 @@ TEST(CallFilter, HoldsForThreadsThatWereThereBefore) {
       while (!filtered) std::this_thread::yield();
       ::socket(AF_UNIX, SOCK_STREAM, 0);
     });
-    if (!filter_calls()) ::_exit(kNoFilter);
+    if (!filter_calls({})) ::_exit(kNoFilter);
     filtered = true;
     before.join();
     ::_exit(0);

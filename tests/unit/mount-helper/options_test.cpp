@@ -110,6 +110,12 @@ TEST(Options, OwnOptions) {
   EXPECT_TRUE(options.writeback);
   EXPECT_EQ(options.backing, BackingMode::kInline);
   EXPECT_EQ(options.metadata, MetadataMode::kNested);
+  EXPECT_EQ(with({"--backing=kernel"}).backing, BackingMode::kKernel);
+  EXPECT_EQ(with({"--backing=auto"}).backing, BackingMode::kAuto);
+  EXPECT_FALSE(options.passthrough_stack_depth);
+  EXPECT_EQ(with({"--passthrough-stack-depth=2"}).passthrough_stack_depth, 2U);
+  EXPECT_FALSE(with({"-o", "passthrough_stack_depth=1,passthrough_stack_depth=auto"})
+                   .passthrough_stack_depth);
   EXPECT_TRUE(with({"--direct-io"}).direct_io);
   EXPECT_EQ(with({"--cache=never"}).cache, CacheMode::kNever);
   EXPECT_EQ(with({"--cache=metadata"}).cache, CacheMode::kMetadata);
@@ -211,7 +217,10 @@ const std::vector<BadLine> kBadLines = {
      "option 'loops': '99999999999' is not a number from 1 to 64"},
     {{"/s", "/m", "-o", "cache=maybe"},
      "option 'cache': 'maybe' is not never, metadata, auto or always"},
-    {{"/s", "/m", "-o", "backing=kernel"}, "option 'backing': 'kernel' is not ring or inline"},
+    {{"/s", "/m", "-o", "backing=disk"},
+     "option 'backing': 'disk' is not ring, inline, kernel or auto"},
+    {{"/s", "/m", "-o", "passthrough_stack_depth=3"},
+     "option 'passthrough_stack_depth': '3' is not auto, 1 or 2"},
     {{"/s", "/m", "-o", "metadata=ring"}, "option 'metadata': 'ring' is not inline or nested"},
     {{"/s", "/m", "-o", "locks=none"}, "option 'locks': 'none' is not local or remote"},
     {{"/s", "/m", "-o", "inode_file_handles=always"},

@@ -111,5 +111,20 @@ TEST(SessionOptions, CarryTheModes) {
   EXPECT_EQ(session.init_flags, FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | fs::wire::kAllowIdmap);
 }
 
+TEST(SessionOptions, SayHowTheKernelIsToBack) {
+  using Use = fs::KernelBackingOptions::Use;
+  Options options;
+  EXPECT_EQ(session_options(options).kernel_backing.use, Use::kOff);
+  options.backing = BackingMode::kKernel;
+  EXPECT_EQ(session_options(options).kernel_backing.use, Use::kWanted);
+  EXPECT_EQ(session_options(options).backing, fs::Backing::kRing) << "what else there is";
+  options.backing = BackingMode::kAuto;
+  EXPECT_EQ(session_options(options).kernel_backing.use, Use::kIfPossible);
+  EXPECT_EQ(session_options(options).kernel_backing.max_stack_depth, 1U);
+  EXPECT_EQ(session_options(options, Stacking::kStacked).kernel_backing.max_stack_depth, 2U);
+  options.passthrough_stack_depth = 1;
+  EXPECT_EQ(session_options(options, Stacking::kStacked).kernel_backing.max_stack_depth, 1U);
+}
+
 }  // namespace
 }  // namespace ouro::mount_helper

@@ -137,5 +137,20 @@ TEST_F(ContentHistoryTest, OfAFileThatWasNeverOpenedNothingIsKept) {
   EXPECT_EQ(inode.content->foreign_change(), 0U);
 }
 
+TEST_F(ContentHistoryTest, ForgetsWhatItSawWhenTheClientHasNoPages) {
+  history_.begin(5);
+  expect_foreign(0);
+  write();
+  expect_foreign(1);
+  history_.end();
+  EXPECT_EQ(history_.node(), 0U);
+  EXPECT_EQ(history_.foreign_change(), 0U);
+  write();
+  history_.begin(5);
+  expect_foreign(0);
+  write();
+  expect_foreign(2);
+}
+
 }  // namespace
 }  // namespace ouro::passthrough

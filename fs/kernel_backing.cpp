@@ -1,0 +1,125 @@
+#include "fs/kernel_backing.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <utility>
+
+#include "loop/unique_fd.hpp"
+#include "passthrough/set_id.hpp"
+
+namespace ouro::fs {
+namespace {
+
+using passthrough::DataWay;
+
+// As whom `opener` writes the file behind `fd`; empty: as the daemon. Without CAP_FSETID, so that
+// every write clears what it clears natively. Root has it; of root who has not, as of everybody
+// else, the client sees that before each write and says so (Tree::change_attributes(), touch()).
+std::optional<passthrough::Credentials> writer(const passthrough::Caller& opener, int fd) {
+  if (opener.uid == 0) return std::nullopt;
+  return passthrough::killing_credentials(opener, fd);
+}
+
+passthrough::IoMode::Opening opening_of(const passthrough::FileHandle& file,
+                                        const passthrough::Caller& opener, std::uint32_t flags) {
+  const auto access = static_cast<int>(flags & O_ACCMODE);
+  passthrough::IoMode::Opening opening;
+  opening.writes = access != O_RDONLY;
+  opening.maps_writable = access == O_RDWR;
+  // KERNEL(6.18): the client's own descriptor of the given file keeps the flags that it is opened
+  // with (fs/backing-file.c). fcntl(F_SETFL) could not take O_APPEND away again, and not O_DIRECT
+  // either, which dd(1) does before the odd rest at the end.
+  opening.by_requests = (flags & O_APPEND) != 0 || (opening.writes && (flags & O_DIRECT) != 0);
+  opening.writer = writer(opener, file.buffered_fd());
+  return opening;
+}
+
+std::string reason_of(int errno_value) {
+  if (errno_value == ELOOP) {
+    return "SOURCE is stacked too deep (ELOOP); see passthrough_stack_depth";
+  }
+  return std::strerror(errno_value);
+}
+
+}  // namespace
+
+std::string reason_not_to_ask(std::uint64_t init_flags,
+                              const passthrough::ProcessIdentity& identity) {
+  if ((identity.capabilities() & (std::uint64_t{1} << CAP_SYS_ADMIN)) == 0) {
+    return "it takes root (CAP_SYS_ADMIN)";
+  }
+  // KERNEL(6.9): with both, the client goes without (fs/fuse/inode.c, process_init_reply()).
+  if ((init_flags & FUSE_WRITEBACK_CACHE) != 0) return "it excludes writeback";
+  return {};
+}
+
+// --- ChannelFiles --------------------------------------------------------------------------------
+
+loop::Result<int> ChannelFiles::give(int fd, const passthrough::Credentials* identity) {
+  const passthrough::ScopedCredentials scope(identity_, identity);
+  const wire::BackingMap map{fd, 0, 0};
+  const loop::KernelResult number = loop::from_libc(::ioctl(channel_fd_, wire::kBackingOpen, &map));
+  if (number < 0) return loop::fail(static_cast<int>(-number));
+  return static_cast<int>(number);
+}
+
+void ChannelFiles::take_back(int number) {
+  const auto closed = static_cast<std::uint32_t>(number);
+  // The connection may have ended, and with it what it was given.
+  static_cast<void>(::ioctl(channel_fd_, wire::kBackingClose, &closed));
+}
+
+loop::Status ChannelFiles::try_out() {
+  const loop::UniqueFd root(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return loop::fail(errno);
+  // KERNEL: who may do it is looked at before what is given, which is no regular file.
+  const auto number = give(root.get(), nullptr);
+  if (!number && number.error() == loop::Errno(EPERM)) return loop::fail(EPERM);
+  return {};
+}
+
+// --- KernelBacking -------------------------------------------------------------------------------
+
+bool KernelBacking::answer_open(passthrough::FileHandle& file, const passthrough::Caller& opener,
+                                std::uint32_t client_flags, fuse_open_out& out) {
+  const auto& mode = file.inode().io_mode;
+  auto share = passthrough::IoMode::join(mode, files_, file.buffered_fd(),
+                                         opening_of(file, opener, client_flags));
+  count(share);
+  const bool unseen = share.begins_unseen();
+  if (share.way() != DataWay::kRequests) {
+    // KERNEL(6.9): the client takes no other flags beside it, and drops the pages that it has.
+    out.open_flags &= FOPEN_NOFLUSH;
+    out.open_flags |= wire::kOpenPassthrough;
+    if (share.way() == DataWay::kMixed) {
+      out.open_flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+    }
+    const std::int32_t number = share.number();
+    std::memcpy(reinterpret_cast<std::byte*>(&out) + wire::kBackingIdAt, &number, sizeof number);
+    if (file.inode().content) file.inode().content->end();
+  }
+  file.set_io_mode(std::move(share));
+  return unseen;
+}
+
+void KernelBacking::count(const passthrough::IoMode::Share& share) {
+  switch (share.way()) {
+    case DataWay::kGiven:
+      counters_.opens.fetch_add(1, std::memory_order_relaxed);
+      return;
+    case DataWay::kMixed:
+      counters_.mixed_opens.fetch_add(1, std::memory_order_relaxed);
+      return;
+    case DataWay::kRequests:
+      counters_.other_opens.fetch_add(1, std::memory_order_relaxed);
+      break;
+  }
+  if (share.refusal() == 0 || told_of_refusal_.exchange(true)) return;
+  log_(loop::LogLevel::kWarning, "backing=kernel is refused for a file, which goes by requests: " +
+                                     reason_of(share.refusal()));
+}
+
+}  // namespace ouro::fs
