@@ -26,7 +26,7 @@ struct SessionOptions {
   std::uint32_t max_write_bytes = 1U << 20;
   TransportChoice transport = TransportChoice::kDev;
   std::size_t queue_depth = RingTransport::Options().depth;  // of each queue of RingTransport
-  Backing backing = Backing::kRing;  // of the data that comes by requests
+  Backing backing = Backing::kRing;                          // of the data that comes by requests
   KernelBackingOptions kernel_backing;
   Metadata metadata = Metadata::kInline;
   Tracing tracing = Tracing::kOff;  // a debug line for every request and reply

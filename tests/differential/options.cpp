@@ -72,7 +72,7 @@ constexpr Row kRows[] = {
      [](Options& o, const char*) { return set(o.users, Users::kSeveral); }},
     {"paced", "N", "pace every N-th sequence for exact times, 0: none (10)",
      [](Options& o, const char* v) { return set_number(o.shape.paced_every, v); }},
-    {"cache", "MODE", "the option cache= of the mount (auto), or writeback; the list depends on it",
+    {"cache", "MODE", "the option cache= of the mount (auto), writeback or kernel; the list depends on it",
      [](Options& o, const char* v) { return set_text(o.cache, v); }},
     {"known", "FILE", "the list of known differences",
      [](Options& o, const char* v) { return set_text(o.known_file, v); }},

@@ -75,6 +75,7 @@ TEST_P(Cache, KeepsTheTruth) {
 }
 
 constexpr Mode kRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
+constexpr Mode kKernel{Who::kRoot, Backing::kKernel, Metadata::kInline, 2};
 #if OURO_SANITIZED
 const auto kModes = ::testing::Values(kRing);
 #else
@@ -93,6 +94,19 @@ INSTANTIATE_TEST_SUITE_P(
           name, [](char c) { return !std::isalnum(c); }, '_');
       return name;
     });
+
+// Where the kernel has the files, of what is cached only names and attributes are left.
+INSTANTIATE_TEST_SUITE_P(Kernel, Cache,
+                         ::testing::Combine(::testing::Values(kKernel),
+                                            ::testing::Values("cache=never", "cache=metadata",
+                                                              "cache=always", "direct_io",
+                                                              "attr_timeout=0,entry_timeout=0")),
+                         [](const auto& instance) {
+                           std::string name = std::get<1>(instance.param);
+                           std::ranges::replace_if(
+                               name, [](char c) { return !std::isalnum(c); }, '_');
+                           return name;
+                         });
 
 void expect_through(const Mounted& mounted, const std::string& name, const std::string& content) {
   in_child(mounted.who(), [&] { EXPECT_EQ(read_file(mounted.path() / name), content); });

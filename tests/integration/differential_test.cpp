@@ -67,9 +67,11 @@ unsigned executed_calls(const std::string& summary) {
 void compare_at_random(const Campaign& campaign) {
   OURO_REQUIRE(can_serve(campaign.mode));
   const Ground ground;
-  const bool writeback = campaign.cache == "writeback";
-  const std::string more =
-      "allow_other,dev,suid," + (writeback ? campaign.cache : "cache=" + campaign.cache);
+  std::string more = "allow_other,dev,suid";
+  if (campaign.mode.backing != Backing::kKernel) {  // which caches no data
+    const bool writeback = campaign.cache == "writeback";
+    more += writeback ? ",writeback" : ",cache=" + campaign.cache;
+  }
   Mounted mounted({.options = campaign.mode.options(more), .source = ground.path() / "source"});
   const Output output =
       run_command({.arguments = {OURO_DIFFERENTIAL_PROGRAM, "--native", ground.path() / "native",
@@ -90,6 +92,7 @@ void compare_at_random(const Campaign& campaign) {
 constexpr Mode kDefault{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
 constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
 constexpr Mode kOverRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing};
+constexpr Mode kKernel{Who::kRoot, Backing::kKernel, Metadata::kInline, 2};
 
 // The suite is in lower case since ctest is to call them differential.default and so on.
 #if !OURO_SANITIZED
@@ -115,6 +118,13 @@ TEST(differential, cache_never) {
                      .calls_at_least = 7'000,
                      .cache = "never"});
 }
+TEST(differential, kernel) {
+  compare_at_random({.mode = kKernel,
+                     .seed = 20'008,
+                     .sequences = 50,
+                     .calls_at_least = 7'500,
+                     .cache = "kernel"});
+}
 TEST(differential, writeback) {
   compare_at_random({.mode = kDefault,
                      .seed = 20'007,
@@ -131,6 +141,13 @@ TEST(differential, nested) {
 }
 TEST(differential, over_ring) {
   compare_at_random({.mode = kOverRing, .seed = 20'009, .sequences = 10, .calls_at_least = 1'000});
+}
+TEST(differential, kernel) {
+  compare_at_random({.mode = kKernel,
+                     .seed = 20'010,
+                     .sequences = 10,
+                     .calls_at_least = 1'000,
+                     .cache = "kernel"});
 }
 #endif
 

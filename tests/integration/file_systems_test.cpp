@@ -5,6 +5,8 @@
 
 #include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -23,9 +25,20 @@ const auto kModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata:
 const auto kModes =
     ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
                       Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 2},
+                      Mode{Who::kRoot, Backing::kKernel, Metadata::kInline, 2},
                       Mode{Who::kPlainUser, Backing::kRing, Metadata::kInline, 2},
                       Mode{Who::kPlainUser, Backing::kInline, Metadata::kNested, 1});
 #endif
+
+// KERNEL: a tmpfs shows what was stored behind the end of a file when it grows. Where the mappings
+// are its own, the mount shows it as well, and the case does not know which they are.
+std::vector<Case> without_tails_of_tmpfs(std::vector<Case> cases, const std::string& type,
+                                         const Mode& mode) {
+  if (type == "tmpfs" && mode.backing == Backing::kKernel) {
+    std::erase_if(cases, [](const Case& one) { return std::string(one.name) == "tails"; });
+  }
+  return cases;
+}
 
 // Every case on a file system of that type; `and_then` sees the mount at the end.
 void compare_on(const char* type, const Mode& mode, const std::string& option,
@@ -47,7 +60,7 @@ void compare_on(const char* type, const Mode& mode, const std::string& option,
   Mounted mounted({.options = mode.options(option), .who = mode.who, .source = source});
   for (const CaseGroup& group : case_groups()) {
     SCOPED_TRACE(group.name);
-    compare_with_native(mounted, group.cases());
+    compare_with_native(mounted, without_tails_of_tmpfs(group.cases(), type, mode));
   }
   const Statistics statistics = mounted.statistics();
   for (const auto& complaint : disprove(mode, mounted, statistics, Work::kEverything)) {
@@ -86,6 +99,7 @@ TEST_P(FileHandles, EqualNative) {
 const auto kRootModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2});
 #else
 const auto kRootModes = ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                                          Mode{Who::kRoot, Backing::kKernel, Metadata::kInline, 1},
                                           Mode{Who::kRoot, Backing::kInline, Metadata::kNested, 1});
 #endif
 

@@ -485,6 +485,7 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 2}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kKernel, Metadata::kInline, 2}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}, ",cache=never")),
     [](const auto& instance) {
       const std::string option = std::get<1>(instance.param);

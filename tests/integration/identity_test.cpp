@@ -132,6 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
         std::tuple(Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}, ""),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1}, ",writeback"),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kKernel, Metadata::kInline, 2}, ""),
+        std::tuple(Mode{Who::kRoot, Backing::kKernel, Metadata::kNested, 1}, ",idmap"),
         // Few requests say who asks then.
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2}, ",idmap"),
         std::tuple(Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1}, ",idmap"),

@@ -1,6 +1,7 @@
 #include "tests/integration/mode.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <initializer_list>
 
 #include "tests/integration/requirements.hpp"
@@ -48,6 +49,20 @@ class Jury {
   std::vector<std::string> objections_;
 };
 
+std::string word_of(Backing backing) {
+  if (backing == Backing::kKernel) return "kernel";
+  return backing == Backing::kRing ? "ring" : "inline";
+}
+
+// Every file was given to the kernel, and nothing came by requests but for those who asked for it.
+void try_kernel_backing(Jury& jury, const Statistics& s) {
+  jury.requires_none({"kernel_other_opens"});
+  const std::uint64_t opens = s["request.OPEN"] + s["request.CREATE"] + s["request.TMPFILE"];
+  const std::uint64_t given = s["kernel_opens"] + s["kernel_mixed_opens"];
+  jury.require(opens == 0 || given > 0, "files were given to the kernel");
+  if (s["kernel_mixed_opens"] == 0) jury.requires_none({"request.READ", "request.WRITE"});
+}
+
 // A request that is just being answered may be counted without its reply, and refusals of unknown
 // opcodes (once each) the other way round.
 constexpr std::uint64_t kSlack = 8;
@@ -64,7 +79,12 @@ void try_backing(Jury& jury, const Mode& mode, const Statistics& s) {
   const std::uint64_t data = s["request.READ"] + s["request.WRITE"] + s["request.FSYNC"];
   // By the channel every reply is a WRITE of the loop's ring.
   const std::uint64_t replies = mode.transport == Transport::kDev ? s.replied() : 0;
-  if (backing == Backing::kRing) {
+  if (backing == Backing::kKernel) {
+    try_kernel_backing(jury, s);
+  } else {
+    jury.requires_none({"kernel_opens", "kernel_mixed_opens", "kernel_other_opens"});
+  }
+  if (backing != Backing::kInline) {
     jury.requires_none({"inline_data"});
     jury.require(s["cqe.read"] >= s["request.READ"], "a READ each on the ring");
     jury.require(s["cqe.fsync"] >= s["request.FSYNC"], "an FSYNC each on the ring");
@@ -112,14 +132,15 @@ std::optional<std::string> can_serve(const Mode& mode) {
 
 std::string Mode::name() const {
   std::string name = who == Who::kRoot ? "Root" : "User";
-  name += backing == Backing::kRing ? "Ring" : "Inline";
+  const std::string word = word_of(backing);
+  name += static_cast<char>(std::toupper(word[0])) + word.substr(1);
   name += metadata == Metadata::kNested ? "Nested" : "Inline";
   name += "Loops" + std::to_string(loops);
   return transport == Transport::kRing ? name + "OverRing" : name;
 }
 
 std::vector<std::string> Mode::options(const std::string& more) const {
-  std::string words = backing == Backing::kRing ? "backing=ring" : "backing=inline";
+  std::string words = "backing=" + word_of(backing);
   words += metadata == Metadata::kNested ? ",metadata=nested" : ",metadata=inline";
   words += ",loops=" + std::to_string(loops);
   words += transport == Transport::kRing ? ",transport=ring" : ",transport=dev";
@@ -132,7 +153,8 @@ std::vector<Mode> all_modes() {
   return {{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
           {Who::kRoot, Backing::kRing, Metadata::kNested, 2},
           {Who::kPlainUser, Backing::kInline, Metadata::kNested, 1},
-          {Who::kRoot, Backing::kRing, Metadata::kNested, 2, Transport::kRing}};
+          {Who::kRoot, Backing::kRing, Metadata::kNested, 2, Transport::kRing},
+          {Who::kRoot, Backing::kKernel, Metadata::kInline, 2}};
 #else
   std::vector<Mode> modes = {
       {Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
@@ -147,6 +169,8 @@ std::vector<Mode> all_modes() {
       }
     }
   }
+  modes.push_back({Who::kRoot, Backing::kKernel, Metadata::kInline, 2});
+  modes.push_back({Who::kRoot, Backing::kKernel, Metadata::kNested, 1});
   return modes;
 #endif
 }
@@ -156,8 +180,7 @@ std::vector<std::string> disprove(const Mode& mode, const Mounted& mounted,
   Jury jury(statistics);
   jury.require(mounted.served("transport") == (mode.transport == Transport::kRing ? "ring" : "dev"),
                "it says so of the transport");
-  jury.require(mounted.served("backing") == (mode.backing == Backing::kRing ? "ring" : "inline"),
-               "it says so of the backing");
+  jury.require(mounted.served("backing") == word_of(mode.backing), "it says so of the backing");
   jury.require(
       mounted.served("metadata") == (mode.metadata == Metadata::kNested ? "nested" : "inline"),
       "it says so of metadata");
@@ -167,8 +190,13 @@ std::vector<std::string> disprove(const Mode& mode, const Mounted& mounted,
   try_backing(jury, mode, statistics);
   try_metadata(jury, mode.metadata, statistics);
   if (work != Work::kAny) {
-    jury.requires_some({"request.READ", "request.FSYNC", "request.OPEN"});
-    jury.require(statistics["request.WRITE"] > 20, "enough WRITEs to tell them from replies");
+    jury.requires_some({"request.FSYNC", "request.OPEN"});
+    if (mode.backing == Backing::kKernel) {
+      jury.require(statistics["kernel_opens"] > 20, "enough files that were given away");
+    } else {
+      jury.requires_some({"request.READ"});
+      jury.require(statistics["request.WRITE"] > 20, "enough WRITEs to tell them from replies");
+    }
   }
   if (work == Work::kEverything) {
     jury.requires_some({"request.LOOKUP", "request.GETATTR", "request.MKDIR", "request.UNLINK",

@@ -12,7 +12,7 @@
 
 namespace ouro::testing {
 
-enum class Backing : std::uint8_t { kRing, kInline };
+enum class Backing : std::uint8_t { kRing, kInline, kKernel };
 enum class Metadata : std::uint8_t { kInline, kNested };
 // How requests come: by the channel, or by FUSE-over-io_uring.
 enum class Transport : std::uint8_t { kDev, kRing };
@@ -33,8 +33,9 @@ struct Mode {
   [[nodiscard]] std::vector<std::string> options(const std::string& more = {}) const;
 };
 
-// {root, plain user} x {ring, inline} x {inline, nested} x {one loop, two}, and some by the ring;
-// under a sanitizer only those that between them run all the code.
+// {root, plain user} x {ring, inline} x {inline, nested} x {one loop, two}, some by the ring, and
+// root by the kernel with each kind of metadata; under a sanitizer only those that between them run
+// all the code.
 [[nodiscard]] std::vector<Mode> all_modes();
 
 // What the mode needs of the machine, as in requirements.hpp. Has the kernel offer

@@ -185,6 +185,7 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{{Who::kRoot, Backing::kRing, Metadata::kNested, 1}, "", ""},
         Variant{{Who::kRoot, Backing::kInline, Metadata::kInline, 1}, "", ""},
         Variant{{Who::kRoot, Backing::kInline, Metadata::kNested, 2}, "", ""},
+        Variant{{Who::kRoot, Backing::kKernel, Metadata::kInline, 2}, "", ""},
         Variant{{Who::kRoot, Backing::kRing, Metadata::kInline, 1}, "CacheNever", ",cache=never"},
         Variant{{Who::kRoot, Backing::kRing, Metadata::kInline, 1}, "DirectIo", ",direct_io"}),
     name_of);
@@ -334,8 +335,10 @@ TEST_P(Quota, IsExceededWhereItIsNatively) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Quota, ::testing::Values(Backing::kRing, Backing::kInline),
+INSTANTIATE_TEST_SUITE_P(, Quota,
+                         ::testing::Values(Backing::kRing, Backing::kInline, Backing::kKernel),
                          [](const auto& instance) {
+                           if (instance.param == Backing::kKernel) return "Kernel";
                            return instance.param == Backing::kRing ? "Ring" : "Inline";
                          });
 

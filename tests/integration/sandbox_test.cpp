@@ -109,9 +109,11 @@ std::string mode_name(const ::testing::TestParamInfo<Mode>& instance) {
 
 constexpr Mode kRootNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
 constexpr Mode kRootInline{Who::kRoot, Backing::kInline, Metadata::kInline, 1};
+constexpr Mode kRootKernel{Who::kRoot, Backing::kKernel, Metadata::kInline, 2};
 constexpr Mode kUser{Who::kPlainUser, Backing::kRing, Metadata::kInline, 2};
 
-INSTANTIATE_TEST_SUITE_P(, Sandbox, ::testing::Values(kRootNested, kRootInline), mode_name);
+INSTANTIATE_TEST_SUITE_P(, Sandbox, ::testing::Values(kRootNested, kRootInline, kRootKernel),
+                         mode_name);
 
 class Descriptors : public ::testing::TestWithParam<Mode> {};
 
@@ -140,7 +142,8 @@ TEST_P(Descriptors, NothingIsInheritedAndNothingIsPassedOn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Descriptors, ::testing::Values(kRootNested, kRootInline, kUser),
+INSTANTIATE_TEST_SUITE_P(, Descriptors,
+                         ::testing::Values(kRootNested, kRootInline, kRootKernel, kUser),
                          mode_name);
 
 // Of a process that is dumpable, `exe` can be read by who has its identity and all of its

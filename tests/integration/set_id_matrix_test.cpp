@@ -234,6 +234,7 @@ constexpr Mode kRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
 constexpr Mode kOverRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing};
 constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 1};
 constexpr Mode kInline{Who::kRoot, Backing::kInline, Metadata::kInline, 1};
+constexpr Mode kKernel{Who::kRoot, Backing::kKernel, Metadata::kInline, 2};
 
 INSTANTIATE_TEST_SUITE_P(, SetIdMatrix,
                          ::testing::Values(Variant{kRing, "RingAuto", ""},
@@ -245,7 +246,9 @@ INSTANTIATE_TEST_SUITE_P(, SetIdMatrix,
                                            Variant{kRing, "RingWriteback", ",writeback"},
                                            Variant{kInline, "InlineWriteback", ",writeback"},
                                            Variant{kRing, "RingDirectIo", ",direct_io"},
-                                           Variant{kInline, "InlineDirectIo", ",direct_io"}),
+                                           Variant{kInline, "InlineDirectIo", ",direct_io"},
+                                           Variant{kKernel, "KernelAuto", ""},
+                                           Variant{kKernel, "KernelAlways", ",cache=always"}),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace
