@@ -1,13 +1,16 @@
 #include "fs/kernel_backing.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/ioctl.h>
 
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "loop/unique_fd.hpp"
+#include "passthrough/file_system_kinds.hpp"
 #include "passthrough/set_id.hpp"
 
 namespace ouro::fs {
@@ -32,19 +35,35 @@ passthrough::IoMode::Opening opening_of(const passthrough::FileHandle& file,
   // KERNEL(6.18): the client's own descriptor of the given file keeps the flags that it is opened
   // with (fs/backing-file.c). fcntl(F_SETFL) could not take O_APPEND away again, and not O_DIRECT
   // either, which dd(1) does before the odd rest at the end.
-  opening.by_requests = (flags & O_APPEND) != 0 || (opening.writes && (flags & O_DIRECT) != 0);
+  opening.by_requests = opening.writes && (flags & (O_APPEND | O_DIRECT)) != 0;
   opening.writer = writer(opener, file.buffered_fd());
   return opening;
 }
 
-std::string reason_of(int errno_value) {
-  if (errno_value == ELOOP) {
-    return "SOURCE is stacked too deep (ELOOP); see passthrough_stack_depth";
+// A regular file of the directory, or nothing.
+loop::UniqueFd some_file_in(int directory) {
+  constexpr int kEnough = 100;
+  struct Close {
+    void operator()(DIR* entries) const { ::closedir(entries); }
+  };
+  const int fd = ::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, Close> entries(fd < 0 ? nullptr : ::fdopendir(fd));
+  for (int looked = 0; entries && looked < kEnough; ++looked) {
+    const dirent* const entry = ::readdir(entries.get());
+    if (entry == nullptr) break;
+    if (entry->d_type != DT_REG) continue;
+    // Not opened for what it is: the source may have to be asked for that.
+    loop::UniqueFd file(::openat(directory, entry->d_name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (file) return file;
   }
-  return std::strerror(errno_value);
+  return {};
 }
 
 }  // namespace
+
+std::uint32_t stack_depth(const KernelBackingOptions& options, int source) {
+  return options.max_stack_depth.value_or(passthrough::may_be_stacked(source) ? 2 : 1);
+}
 
 std::string reason_not_to_ask(std::uint64_t init_flags,
                               const passthrough::ProcessIdentity& identity) {
@@ -54,6 +73,13 @@ std::string reason_not_to_ask(std::uint64_t init_flags,
   // KERNEL(6.9): with both, the client goes without (fs/fuse/inode.c, process_init_reply()).
   if ((init_flags & FUSE_WRITEBACK_CACHE) != 0) return "it excludes writeback";
   return {};
+}
+
+std::string reason_of_refusal(int errno_value) {
+  if (errno_value == ELOOP) return "SOURCE is stacked too deep (ELOOP)";
+  if (errno_value == EPERM)
+    return "it takes CAP_SYS_ADMIN of the whole machine, not of a container";
+  return std::strerror(errno_value);
 }
 
 // --- ChannelFiles --------------------------------------------------------------------------------
@@ -72,12 +98,20 @@ void ChannelFiles::take_back(int number) {
   static_cast<void>(::ioctl(channel_fd_, wire::kBackingClose, &closed));
 }
 
-loop::Status ChannelFiles::try_out() {
+loop::Status ChannelFiles::try_out(int source) {
   const loop::UniqueFd root(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) return loop::fail(errno);
   // KERNEL: who may do it is looked at before what is given, which is no regular file.
-  const auto number = give(root.get(), nullptr);
-  if (!number && number.error() == loop::Errno(EPERM)) return loop::fail(EPERM);
+  const auto none = give(root.get(), nullptr);
+  if (!none && none.error() == loop::Errno(EPERM)) return loop::fail(EPERM);
+  // How deep it is stacked, only a file tells.
+  if (!passthrough::may_be_stacked(source)) return {};
+  const loop::UniqueFd file = some_file_in(source);
+  if (!file) return {};
+  const auto number = give(file.get(), nullptr);
+  // KERNEL(6.12): takes an O_PATH descriptor. What says nothing before that shows later.
+  if (!number && number.error() == loop::Errno(ELOOP)) return loop::fail(ELOOP);
+  if (number) take_back(*number);
   return {};
 }
 
@@ -119,7 +153,7 @@ void KernelBacking::count(const passthrough::IoMode::Share& share) {
   }
   if (share.refusal() == 0 || told_of_refusal_.exchange(true)) return;
   log_(loop::LogLevel::kWarning, "backing=kernel is refused for a file, which goes by requests: " +
-                                     reason_of(share.refusal()));
+                                     reason_of_refusal(share.refusal()));
 }
 
 }  // namespace ouro::fs

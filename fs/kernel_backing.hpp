@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fs/connection.hpp"
@@ -22,13 +23,18 @@ struct KernelBackingOptions {
   enum class Use : std::uint8_t { kOff, kIfPossible, kWanted };
   Use use = Use::kOff;
   // 1: files of what is not stacked itself, and others may be stacked on the mount. 2: of what is
-  // stacked once, and nothing may be.
-  std::uint32_t max_stack_depth = 1;
+  // stacked once, and nothing may be. Empty: as the source's file system seems to need.
+  std::optional<std::uint32_t> max_stack_depth = {};
 };
 
+// What to ask for in the handshake. `source`: O_PATH of the source directory.
+[[nodiscard]] std::uint32_t stack_depth(const KernelBackingOptions& options, int source);
 // Why there is no asking for it in the handshake; empty: there is. `init_flags`: those wanted.
 [[nodiscard]] std::string reason_not_to_ask(std::uint64_t init_flags,
                                             const passthrough::ProcessIdentity& identity);
+
+// Why it cannot be had after all, by the error of try_out().
+[[nodiscard]] std::string reason_of_refusal(int errno_value);
 
 // The files that a FUSE connection was given, by ioctl() on a channel of it.
 class ChannelFiles final : public passthrough::GivenFiles {
@@ -41,8 +47,8 @@ class ChannelFiles final : public passthrough::GivenFiles {
   // stacked too deep, EINVAL for what is no regular file, ENOMEM.
   [[nodiscard]] loop::Result<int> give(int fd, const passthrough::Credentials* identity) override;
   void take_back(int number) override;
-  // Whether files can be given. Errors: EPERM.
-  [[nodiscard]] loop::Status try_out();
+  // Whether files of the source can be given, as far as that can be known. Errors: EPERM, ELOOP.
+  [[nodiscard]] loop::Status try_out(int source);
 
  private:
   const int channel_fd_;

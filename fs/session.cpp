@@ -37,7 +37,7 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
   std::string refusal = reason_not_to_ask(wanted.extra_flags, identity);
   if (options.kernel_backing.use != KernelBackingOptions::Use::kOff && refusal.empty()) {
     wanted.extra_flags |= wire::kPassthrough;
-    wanted.max_stack_depth = options.kernel_backing.max_stack_depth;
+    wanted.max_stack_depth = stack_depth(options.kernel_backing, tree.root_fd());
   }
   const std::string obstacle = obstacle_to_ring(options);
   // Agreed upon, it must be done: the kernel sends nothing until every queue has entries.
@@ -74,8 +74,8 @@ void Session::begin_kernel_backing(const KernelBackingOptions& options, std::str
     const bool agreed = (connection_.negotiated.flags & wire::kPassthrough) != 0;
     if (!agreed) {
       refusal = "this kernel has no FUSE passthrough (Linux 6.9)";
-    } else if (!files->try_out()) {
-      refusal = "it takes CAP_SYS_ADMIN of the whole machine, not of a container";
+    } else if (const auto tried = files->try_out(shared_.tree.root_fd()); !tried) {
+      refusal = reason_of_refusal(tried.error().value());
     }
   }
   if (refusal.empty()) {

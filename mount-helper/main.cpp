@@ -24,7 +24,6 @@
 #include "mount-helper/shutdown.hpp"
 #include "mount-helper/source_tree.hpp"
 #include "mount-helper/version.hpp"
-#include "passthrough/file_system_kinds.hpp"
 #include "passthrough/task_status.hpp"
 #include "passthrough/tree.hpp"
 
@@ -133,10 +132,6 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
   return tree;
 }
 
-Stacking stacking_of(int source_fd) {
-  return passthrough::may_be_stacked(source_fd) ? Stacking::kStacked : Stacking::kPlain;
-}
-
 // What is asked of the channel while serving.
 std::vector<unsigned long> channel_ioctls(const fs::Session& session) {
   if (session.connection().kernel_backing == nullptr) return {};
@@ -169,7 +164,6 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
       places.source, options.one_file_system ? Submounts::kExclude : Submounts::kInclude,
       source_attributes(options));
   if (!source) return tl::unexpected(source.error());
-  const Stacking stacking = stacking_of(source->root.get());
   auto tree = open_tree(options, *source, open_files, log);
   if (!tree) return tl::unexpected(tree.error());
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
@@ -185,8 +179,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!clones) return tl::unexpected(clones.error());
   std::vector<int> channels{(*mount_point)->channel_fd()};
   for (const loop::UniqueFd& clone : *clones) channels.push_back(clone.get());
-  auto session = fs::Session::create(channels, **tree, *identity,
-                                     session_options(options, stacking), log.sink());
+  auto session =
+      fs::Session::create(channels, **tree, *identity, session_options(options), log.sink());
   if (!session) return tl::unexpected(session_failure(session.error().value()));
   const std::uint64_t flags = (*session)->connection().negotiated.flags;
   if (options.idmap && (flags & fs::wire::kAllowIdmap) == 0) {

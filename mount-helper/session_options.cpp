@@ -56,7 +56,7 @@ bool watches_content(const Options& options) {
   return options.cache == CacheMode::kAuto && !options.direct_io;
 }
 
-fs::SessionOptions session_options(const Options& options, Stacking source) {
+fs::SessionOptions session_options(const Options& options) {
   fs::SessionOptions session;
   session.cache = cache_policy(options);
   if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
@@ -77,8 +77,7 @@ fs::SessionOptions session_options(const Options& options, Stacking source) {
   session.backing =
       options.backing == BackingMode::kInline ? fs::Backing::kInline : fs::Backing::kRing;
   session.kernel_backing.use = use_of_kernel(options.backing);
-  session.kernel_backing.max_stack_depth =
-      options.passthrough_stack_depth.value_or(source == Stacking::kStacked ? 2 : 1);
+  session.kernel_backing.max_stack_depth = options.passthrough_stack_depth;
   session.metadata =
       options.metadata == MetadataMode::kNested ? fs::Metadata::kNested : fs::Metadata::kInline;
   if (options.log_level == loop::LogLevel::kDebug) session.tracing = fs::Tracing::kOn;

@@ -10,9 +10,6 @@ namespace ouro::mount_helper {
 [[nodiscard]] fs::CachePolicy cache_policy(const Options& options);
 // Whether pages are cached of files that others may change.
 [[nodiscard]] bool watches_content(const Options& options);
-enum class Stacking : std::uint8_t { kPlain, kStacked };
-// `source`: what the source is on.
-[[nodiscard]] fs::SessionOptions session_options(const Options& options,
-                                                 Stacking source = Stacking::kPlain);
+[[nodiscard]] fs::SessionOptions session_options(const Options& options);
 
 }  // namespace ouro::mount_helper

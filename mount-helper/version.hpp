@@ -11,8 +11,8 @@ struct ProtocolVersion {
   unsigned minor = 0;
 };
 
-// One line each for ourofs, libfuse, liburing, the running kernel, the protocol, libseccomp and the
-// sandbox.
+// One line each for ourofs, libfuse, liburing, the running kernel, the protocol, whether
+// backing=kernel can be asked for, libseccomp and the sandbox.
 [[nodiscard]] std::string version_text(ProtocolVersion protocol);
 
 }  // namespace ouro::mount_helper

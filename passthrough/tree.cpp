@@ -63,6 +63,7 @@ Result<std::unique_ptr<Tree>> Tree::create(UniqueFd root, const Options& options
 
 Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
     : options_(options),
+      root_fd_(root.path_fd.get()),
       proc_fds_(std::move(proc_fds)),
       devices_(root.key.device),
       kinds_(root.key.device, root.path_fd.get()),

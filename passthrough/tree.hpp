@@ -62,6 +62,8 @@ class Tree {
   // Whether file handles can be used, if max_descriptors asks for them. Errors: EPERM without
   // CAP_DAC_READ_SEARCH, EOPNOTSUPP where the source's file system has none, ENOSYS.
   [[nodiscard]] const Status& handles() const { return handles_; }
+  // O_PATH of the source directory.
+  [[nodiscard]] int root_fd() const { return root_fd_; }
   // Before serving begins; only for Submounts::kAvoidOwn.
   void set_own_mount(OwnMount own) { own_mount_ = std::move(own); }
 
@@ -254,6 +256,7 @@ class Tree {
   [[nodiscard]] Result<CreatedFile> adopt(Executor& executor, loop::UniqueFd buffered, int flags);
 
   const Options options_;
+  const int root_fd_;              // the root inode's, which is never forgotten
   const loop::UniqueFd proc_fds_;  // O_PATH of /proc/self/fd
   DeviceMap devices_;
   FileSystemKinds kinds_;

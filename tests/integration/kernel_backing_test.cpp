@@ -421,22 +421,36 @@ TEST_F(KernelBackingOnOverlay, IsHadWithTheDepthThatTheSourceTakes) {
   expect_mode(mounted);
 }
 
-TEST_F(KernelBackingOnOverlay, IsRefusedForFilesWhereTheDepthIsTooSmall) {
-  Mounted mounted({.options = kKernel.options("passthrough_stack_depth=1"),
+TEST_F(KernelBackingOnOverlay, IsRefusedWhereTheDepthIsTooSmall) {
+  Mounted mounted({.options = {"-o", "backing=kernel,passthrough_stack_depth=1"},
                    .source = overlay_->top(),
                    .expected = {"backing=kernel is refused"}});
+  EXPECT_EQ(mounted.served("backing"), "ring");
+  EXPECT_NE(mounted.log().find("backing=kernel is refused: SOURCE is stacked too deep (ELOOP)"),
+            std::string::npos)
+      << mounted.log();
+  in_child(Who::kRoot, [&] { EXPECT_EQ(read_file(mounted.path() / "f"), "lower"); });
+}
+
+// What is below a source that is not stacked may be so: only those files go by requests.
+TEST_F(KernelBackingOnOverlay, IsRefusedForFilesThatAreStackedTooDeep) {
+  Mounted mounted({.options = kKernel.options(),
+                   .source = home_.path(),
+                   .expected = {"backing=kernel is refused"}});
   in_child(Who::kRoot, [&] {
-    EXPECT_EQ(read_file(mounted.path() / "f"), "lower");
-    append_to(mounted.path() / "f", " and upper");
-    EXPECT_EQ(read_file(mounted.path() / "f"), "lower and upper");
+    const path stacked = mounted.path() / "overlay/f";
+    EXPECT_EQ(read_file(stacked), "lower");
+    append_to(stacked, " and upper");
+    EXPECT_EQ(read_file(stacked), "lower and upper");
+    EXPECT_EQ(read_file(mounted.path() / "lower/f"), "lower");
   });
   const std::string log = mounted.log();
-  const std::size_t line = log.find("backing=kernel is refused");
+  const std::size_t line = log.find("backing=kernel is refused for a file");
   ASSERT_NE(line, std::string::npos) << log;
   EXPECT_NE(log.find("(ELOOP)", line), std::string::npos) << log;
   EXPECT_EQ(log.find("backing=kernel is refused", line + 1), std::string::npos) << "one line";
   const Statistics statistics = mounted.statistics();
-  EXPECT_EQ(statistics["kernel_opens"], 0U);
+  EXPECT_EQ(statistics["kernel_opens"], 1U);
   EXPECT_EQ(statistics["kernel_other_opens"], 3U);
   EXPECT_GT(statistics["cqe.read"], 0U) << "by the ring";
 }

@@ -1,6 +1,7 @@
 #include "mount-helper/version.hpp"
 
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <regex>
 #include <string>
@@ -19,6 +20,11 @@ TEST(Version, NamesEverythingInvolved) {
   EXPECT_TRUE(std::regex_search(text, std::regex("\nliburing [0-9]+\\.[0-9]+\n"))) << text;
   EXPECT_NE(text.find("\nLinux " + std::string(kernel.release) + "\n"), std::string::npos) << text;
   EXPECT_NE(text.find("\nFUSE protocol 7.45\n"), std::string::npos) << text;
+  const bool is_root = ::geteuid() == 0;
+  EXPECT_NE(text.find(is_root ? "\nbacking=kernel from Linux 6.9 on\n"
+                              : "\nbacking=kernel is refused: it takes root (CAP_SYS_ADMIN)\n"),
+            std::string::npos)
+      << text;
   EXPECT_TRUE(std::regex_search(text, std::regex("\nlibseccomp [0-9]+\\.[0-9]+\\.[0-9]+\n")))
       << text;
   EXPECT_TRUE(std::regex_search(
