@@ -30,6 +30,10 @@ passthrough::IoMode::Opening opening_of(const passthrough::FileHandle& file,
                                         const passthrough::Caller& opener, std::uint32_t flags) {
   const auto access = static_cast<int>(flags & O_ACCMODE);
   passthrough::IoMode::Opening opening;
+  // KERNEL(6.18): the client opens the given file with O_TRUNC once more. That means nothing to
+  // local file systems; others (NFS, FUSE) would truncate it again, and with it what others have
+  // written.
+  opening.may_be_given = (flags & O_TRUNC) == 0 || !file.close_can_fail();
   opening.writes = access != O_RDONLY;
   opening.maps_writable = access == O_RDWR;
   // KERNEL(6.18): the client's own descriptor of the given file keeps the flags that it is opened

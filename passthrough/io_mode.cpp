@@ -25,12 +25,12 @@ IoMode::Share IoMode::join(const std::shared_ptr<IoMode>& mode,
   Share share;
   share.mode_ = mode;
   const std::lock_guard lock(mode->mutex_);
-  if (mode->openings_++ == 0) {
+  if (mode->openings_++ == 0 && opening.may_be_given) {
     const auto number = files->give(fd, opening.writer ? &*opening.writer : nullptr);
+    if (!number) share.refusal_ = number.error().value();
     mode->number_ = number.value_or(0);
     mode->writer_ = opening.writer;
     mode->given_to_ = files;
-    if (!number) share.refusal_ = number.error().value();
   }
   share.number_ = mode->number_;
   if (share.number_ == 0) return share;

@@ -40,6 +40,7 @@ enum class DataWay : std::uint8_t {
 class IoMode {
  public:
   struct Opening {
+    bool may_be_given = true;  // if it is the first of several
     bool writes = false;
     bool maps_writable = false;         // it may be mapped for stores
     bool by_requests = false;           // wants kMixed rather than kGiven
@@ -76,7 +77,7 @@ class IoMode {
   };
 
   // Counts an opening: the way in force is its way, and where there is none the file is given to
-  // `files`, or requests are what is left. `fd`: of the file.
+  // `files` if it may be, or requests are what is left. `fd`: of the file.
   [[nodiscard]] static Share join(const std::shared_ptr<IoMode>& mode,
                                   const std::shared_ptr<GivenFiles>& files, int fd,
                                   const Opening& opening);

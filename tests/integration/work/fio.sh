@@ -17,7 +17,7 @@ run() {
         { cat -- "$home/fio"; fail "$name: errors"; }
     printf '%s: verified\n' "$name"
 }
-for backing in ring inline; do
+for backing in ring inline kernel; do
     mount_with "backing=$backing"
     run psync --ioengine=psync
     run psync-fsync --ioengine=psync --fsync=16 --size=8m

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "tests/unit/fs/served_tree.hpp"
+#include "tests/unit/fs/server_rig.hpp"
 
 namespace ouro::fs {
 namespace {
@@ -192,6 +193,29 @@ TEST_P(KernelBackingTest, AChangeOfNothingIsFollowedByAnUnseenChangeOfTheMode) {
 }
 
 OURO_IN_ALL_MODES(KernelBackingTest);
+
+class LostKernelOpening : public ServerRigTest {};
+
+TEST_F(LostKernelOpening, IsTakenBack) {
+  backing_.put_file("file");
+  const auto files = std::make_shared<ScriptedFiles>();
+  LogCapture log;
+  KernelBacking kernel_backing(files, log.sink());
+  ServerRig::Options options;
+  options.connection.kernel_backing = &kernel_backing;
+  ServerRig& rig = start(options);
+  const std::uint64_t node = rig.look_up("file");
+  rig.kernel.lose_replies();
+  std::uint64_t lost = 0;
+  for (const Message& opening :
+       {requests::open(node, O_RDWR), requests::create("new", O_RDWR, 0600)}) {
+    rig.send(opening);
+    rig.until([&] { return rig.counters().replies_lost == lost + 1; });
+    ++lost;
+    rig.until([&] { return files->numbers().empty(); });  // closed by a worker
+  }
+  EXPECT_EQ(kernel_backing.counters().opens, 2U) << "both had been given";
+}
 
 // --- who may have it -----------------------------------------------------------------------------
 

@@ -133,6 +133,25 @@ TEST_F(SessionTest, TheHandshakeIsNegotiated) {
   EXPECT_EQ(negotiated.kernel_minor, 45U);
 }
 
+// The kernel of these tests offers no flags beyond the first 32.
+TEST_F(SessionTest, KernelBackingThatIsNotOfferedIsRefusedAndSaidToBe) {
+  backing_.put_file("file", "content");
+  SessionOptions options;
+  options.kernel_backing.use = KernelBackingOptions::Use::kWanted;
+  std::string modes;
+  start(options, [&](Session& session) {
+    modes = session.modes();
+    EXPECT_EQ(session.connection().kernel_backing, nullptr);
+    return nullptr;
+  });
+  (void)controls();
+  EXPECT_EQ(modes.find("backing=kernel"), std::string::npos) << modes;
+  EXPECT_TRUE(log_.has(backing_.identity.switches()
+                           ? "backing=kernel is refused: this kernel has no FUSE passthrough"
+                           : "backing=kernel is refused: it takes root"));
+  EXPECT_EQ(call(requests::read(open("file"), 0, 100)).text(), "content");
+}
+
 TEST_F(SessionTest, EveryLoopTakesItsPart) {
   backing_.put_file("file", std::string(4096, 'x'));
   start();

@@ -91,6 +91,19 @@ TEST_F(IoModeTest, WhatWasBegunByRequestsStaysSo) {
   EXPECT_EQ(join().way(), DataWay::kGiven) << "when all have left, it may";
 }
 
+TEST_F(IoModeTest, WhatMayNotBeGivenBeginsByRequests) {
+  const IoMode::Opening truncates{.may_be_given = false, .writes = true, .writer = {}};
+  {
+    const auto first = join(truncates);
+    EXPECT_EQ(first.way(), DataWay::kRequests);
+    EXPECT_EQ(first.refusal(), 0);
+    EXPECT_EQ(join().way(), DataWay::kRequests);
+    EXPECT_EQ(files_->asked, 0);
+  }
+  const auto given = join();
+  EXPECT_EQ(join(truncates).way(), DataWay::kGiven) << "there is no other way";
+}
+
 TEST_F(IoModeTest, WhatWasGivenStaysSo) {
   const auto first = join();
   files_->refuses = ENOMEM;
@@ -173,7 +186,9 @@ TEST_F(IoModeTest, OpeningsRace) {
   std::vector<std::thread> threads;
   std::atomic<int> given = 0;
   std::atomic<int> requests = 0;
-  for (int i = 0; i < 4; ++i) {
+  constexpr int kThreads = 4;
+  threads.reserve(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 2000; ++round) {
         const auto share = IoMode::join(mode_, files, kFd, kReads);
