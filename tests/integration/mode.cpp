@@ -161,6 +161,7 @@ std::vector<Mode> all_modes() {
       {Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing},
       {Who::kRoot, Backing::kInline, Metadata::kInline, 1, Transport::kRing},
       {Who::kPlainUser, Backing::kRing, Metadata::kNested, 2, Transport::kRing},
+      {Who::kRoot, Backing::kKernel, Metadata::kInline, 2, Transport::kRing},
   };
   for (const Who who : {Who::kRoot, Who::kPlainUser}) {
     for (const Backing backing : {Backing::kRing, Backing::kInline}) {
