@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "loop/invariant.hpp"
 #include "loop/unique_fd.hpp"
 #include "passthrough/file_system_kinds.hpp"
 #include "passthrough/set_id.hpp"
@@ -124,6 +125,7 @@ loop::Status ChannelFiles::try_out(int source) {
 bool KernelBacking::answer_open(passthrough::FileHandle& file, const passthrough::Caller& opener,
                                 std::uint32_t client_flags, fuse_open_out& out) {
   const auto& mode = file.inode().io_mode;
+  loop::invariant(mode != nullptr, "a tree that gives files has an IoMode of each");
   auto share = passthrough::IoMode::join(mode, files_, file.buffered_fd(),
                                          opening_of(file, opener, client_flags));
   count(share);

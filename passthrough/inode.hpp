@@ -34,7 +34,7 @@ struct Inode {
   std::optional<SourceHandle> handle = {};  // only where there is no path_fd
   // Of a regular file, once it is in the table.
   std::shared_ptr<ContentHistory> content = {};
-  std::shared_ptr<IoMode> io_mode = {};
+  std::shared_ptr<IoMode> io_mode = {};  // where files may be given
 
   [[nodiscard]] bool held_by_handle() const { return handle.has_value(); }
 };

@@ -29,9 +29,10 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
 }
 
 InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors,
-                       std::size_t scarce_from)
+                       std::size_t scarce_from, IoModes io_modes)
     : max_descriptors_(max_descriptors),
       scarce_from_(scarce_from),
+      io_modes_(io_modes),
       watermark_(std::move(watermark)),
       wants_room_above_(max_descriptors) {
   by_key_.emplace(root.key, kRootIndex);
@@ -126,7 +127,7 @@ void InodeTable::fill(Slot& slot, Inode inode) {
   if (inode.held_by_handle()) held_by_handle_.fetch_add(1, std::memory_order_relaxed);
   if (S_ISREG(inode.type) && !inode.content) {
     inode.content = std::make_shared<ContentHistory>();
-    inode.io_mode = std::make_shared<IoMode>();
+    if (io_modes_ == IoModes::kKept) inode.io_mode = std::make_shared<IoMode>();
   }
   slot.inode = std::make_shared<const Inode>(std::move(inode));
 }

@@ -30,6 +30,9 @@ inline constexpr NodeId kRootNode = 1;
 
 inline constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
+// Whether regular files have an IoMode.
+enum class IoModes : std::uint8_t { kNone, kKept };
+
 // What to do, once, when the inodes first hold that many descriptors.
 struct Watermark {
   std::size_t descriptors = kNoLimit;
@@ -43,7 +46,7 @@ class InodeTable {
   // comes with such a descriptor, or a higher one, tells that others have taken so many that inodes
   // must do with fewer.
   explicit InodeTable(Inode root, Watermark watermark = {}, std::size_t max_descriptors = kNoLimit,
-                      std::size_t scarce_from = kNoLimit);
+                      std::size_t scarce_from = kNoLimit, IoModes io_modes = IoModes::kNone);
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
@@ -121,6 +124,7 @@ class InodeTable {
 
   const std::size_t max_descriptors_;
   const std::size_t scarce_from_;
+  const IoModes io_modes_;
   Watermark watermark_;  // its number guarded by mutex_: none once it was reached
   mutable std::mutex mutex_;
   std::vector<Slot> slots_;

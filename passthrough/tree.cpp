@@ -68,8 +68,8 @@ Tree::Tree(Inode root, UniqueFd proc_fds, const Options& options)
       devices_(root.key.device),
       kinds_(root.key.device, root.path_fd.get()),
       budget_(options.max_open_files, options.open_refused),
-      inodes_(std::move(root), options.watermark, options.max_descriptors,
-              budget_.reserve_begin()) {}
+      inodes_(std::move(root), options.watermark, options.max_descriptors, budget_.reserve_begin(),
+              options.gives_files ? IoModes::kKept : IoModes::kNone) {}
 
 Status Tree::check_name(const char* name) {
   const std::size_t length = ::strnlen(name, kLongestName + 1);

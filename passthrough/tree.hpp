@@ -44,7 +44,7 @@ class Tree {
     Submounts submounts = Submounts::kFollow;
     WriteBack write_back = WriteBack::kOff;
     bool watches_content = false;  // keeps a ContentHistory of what has been opened
-    bool gives_files = false;      // openings may join the IoMode of their inode
+    bool gives_files = false;      // has an IoMode of each regular file, for openings to join
     Watermark watermark = {};
     // How many inodes are to be held by a descriptor, 1: the root alone. The others are held by
     // file handles; without these, see take_crowding().

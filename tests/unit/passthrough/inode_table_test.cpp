@@ -49,6 +49,21 @@ TEST(InodeTable, TellsOnceOfItsWatermark) {
   EXPECT_EQ(told, 1);
 }
 
+TEST(InodeTable, KeepsIoModesOfRegularFilesWhereAsked) {
+  InodeTable without(make_inode(1));
+  EXPECT_EQ(without.find(without.intern(make_inode(2))).value()->io_mode, nullptr);
+
+  InodeTable table(make_inode(1), {}, kNoLimit, kNoLimit, IoModes::kKept);
+  const NodeId file = table.intern(make_inode(2));
+  const auto mode = table.find(file).value()->io_mode;
+  ASSERT_NE(mode, nullptr);
+  static_cast<void>(table.intern(make_inode(2)));
+  EXPECT_EQ(table.find(file).value()->io_mode, mode) << "one for all who look it up";
+  Inode directory = make_inode(3);
+  directory.type = S_IFDIR;
+  EXPECT_EQ(table.find(table.intern(std::move(directory))).value()->io_mode, nullptr);
+}
+
 // Fills a table that may hold 100 descriptors until it is full: half as many again.
 std::vector<NodeId> fill_up(InodeTable& table) {
   std::vector<NodeId> nodes;
