@@ -1,5 +1,5 @@
-// What is given up for good, of which serving needs nothing. A plain user has no capability to lose.
-// For the calling thread and those that it starts later: call these while it is the only one.
+// What is given up for good, of which serving needs nothing. A plain user has no capability to
+// lose. For the calling thread and those that it starts later: call these while it is the only one.
 #pragma once
 
 #include <span>
