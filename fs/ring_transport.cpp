@@ -112,8 +112,9 @@ void RingTransport::prepare(loop::AioOptions& options) {
   options.on_destroy = loop::OnDestroy::kDrop;
 }
 
-bool RingTransport::is_possible() {
+bool RingTransport::is_possible(const loop::LogSink& log) {
   loop::AioOptions options;
+  options.log = log;  // it may be the first context of the process
   prepare(options);
   const auto context = loop::AioContext::create(options);
   return context && (*context)->supports(IORING_OP_URING_CMD);

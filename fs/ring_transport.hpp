@@ -38,7 +38,7 @@ class RingTransport final : public Transport {
   // What a context needs for it: rings of 128-byte SQEs, which end with their thread.
   static void prepare(loop::AioOptions& options);
   // Whether this process can have such rings, and the kernel commands on them.
-  [[nodiscard]] static bool is_possible();
+  [[nodiscard]] static bool is_possible(const loop::LogSink& log);
   // How many queues the kernel has for a connection: one for each possible CPU.
   [[nodiscard]] static unsigned queue_count();
 

@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -161,12 +160,16 @@ void ServingLoop::run() {
 // With a loop for each queue, which is one for each CPU, a request needs no other CPU.
 void ServingLoop::pin() const {
   if (loops_ != RingTransport::queue_count()) return;
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
   cpu_set_t own;
   CPU_ZERO(&own);
   CPU_SET(number_, &own);
-  if (::sched_setaffinity(0, sizeof own, &own) == 0) return;
-  log_(loop::LogLevel::kInfo, "loop " + std::to_string(number_) +
-                                  " is not pinned to its CPU: errno " + std::to_string(errno));
+  const bool may =
+      ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_ISSET(number_, &allowed);
+  if (may && ::sched_setaffinity(0, sizeof own, &own) == 0) return;
+  log_(loop::LogLevel::kInfo,
+       "loop " + std::to_string(number_) + " is not pinned: it may not run on its CPU");
 }
 
 void ServingLoop::log_statistics() const {

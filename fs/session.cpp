@@ -13,13 +13,13 @@ namespace ouro::fs {
 namespace {
 
 // Why requests cannot come by the ring, whatever the kernel offers; empty if they can.
-std::string obstacle_to_ring(const SessionOptions& options) {
+std::string obstacle_to_ring(const SessionOptions& options, const loop::LogSink& log) {
   if (options.transport == TransportChoice::kDev) return "that was asked for";
   // See ring_transport.hpp.
   if ((options.init_flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS)) != 0) {
     return "waits for locks of the source would hold up others";
   }
-  return RingTransport::is_possible() ? "" : "io_uring cannot be used for them here";
+  return RingTransport::is_possible(log) ? "" : "io_uring cannot be used for them here";
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
     wanted.extra_flags |= wire::kPassthrough;
     wanted.max_stack_depth = stack_depth(options.kernel_backing, tree.root_fd());
   }
-  const std::string obstacle = obstacle_to_ring(options);
+  const std::string obstacle = obstacle_to_ring(options, session->shared_.log);
   // Agreed upon, it must be done: the kernel sends nothing until every queue has entries.
   if (obstacle.empty()) wanted.extra_flags |= wire::kOverIoUring;
   OURO_TRY_ASSIGN(session->connection_.negotiated, handshake(session->channels_.front(), wanted));
