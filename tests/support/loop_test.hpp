@@ -22,17 +22,24 @@
 
 namespace ouro::testing {
 
-// The back end and the drive that this run of the tests is about: OURO_TEST_BACKEND (uring, epoll,
-// poll) and OURO_TEST_DRIVE (own, foreign). The tests are listed once for each in CMakeLists.txt.
+// The back end and the drive that this run of the tests is about, as OURO_TEST_LOOP=uring.own:
+// uring, epoll or poll; own or foreign. The tests are listed once for each in CMakeLists.txt. (One
+// variable, because gtest_discover_tests() of CMake 3.25 loses all but the first.)
+inline std::string_view tested_loop() {
+  const char* const name = std::getenv("OURO_TEST_LOOP");
+  return name == nullptr ? "uring.own" : name;
+}
 inline loop::Backend tested_backend() {
-  const char* const name = std::getenv("OURO_TEST_BACKEND");
-  if (name == nullptr || std::string_view(name) == "uring") return loop::Backend::kUring;
-  return std::string_view(name) == "epoll" ? loop::Backend::kEpoll : loop::Backend::kPoll;
+  const std::string_view name = tested_loop().substr(0, tested_loop().find('.'));
+  if (name == "uring") return loop::Backend::kUring;
+  if (name == "epoll") return loop::Backend::kEpoll;
+  if (name == "poll") return loop::Backend::kPoll;
+  std::abort();
 }
 inline loop::Drive tested_drive() {
-  const char* const name = std::getenv("OURO_TEST_DRIVE");
-  const bool own = name == nullptr || std::string_view(name) == "own";
-  return own ? loop::Drive::kOwn : loop::Drive::kForeign;
+  if (tested_loop().ends_with(".own")) return loop::Drive::kOwn;
+  if (tested_loop().ends_with(".foreign")) return loop::Drive::kForeign;
+  std::abort();
 }
 
 // A context of the tested back end, which can be driven as is tested.
@@ -83,6 +90,8 @@ inline bool drive_by_ppoll(loop::AioContext& context) {
 
 // The foreign loop of this program; the tests with GLib have another one (glib_main.cpp).
 inline bool (*drive_from_outside)(loop::AioContext&) = &drive_by_ppoll;
+// In what units it can wait.
+inline std::int64_t outside_unit_ns = 1;
 
 // One blocking iteration, by whom it is tested.
 inline bool poll_blocking(loop::AioContext& context) {
