@@ -58,9 +58,13 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   const TransferOp::Access access = access_of(file_flags);
   request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr);
   const std::uint32_t rw_flags = write_flags(file_flags, *file);
+  // KERNEL(6.18): what is written back is all stored to the client, whatever number it is told
+  // (fuse_writepage_end()), so that the end of a full disk would be lost without an error.
+  const auto cut_short =
+      write_back ? TransferOp::CutShort::kTellsError : TransferOp::CutShort::kTellsBytes;
   request.transfer().start_write(data, std::move(file), access, reader.rest().first(in.size),
                                  static_cast<std::int64_t>(in.offset), rw_flags,
-                                 credentials ? &*credentials : nullptr);
+                                 credentials ? &*credentials : nullptr, cut_short);
   return {};
 }
 

@@ -44,7 +44,9 @@ void TransferOp::start_read(AsyncExecutor& executor, std::shared_ptr<FileHandle>
 
 void TransferOp::start_write(AsyncExecutor& executor, std::shared_ptr<FileHandle> file,
                              Access access, std::span<const std::byte> data, std::int64_t offset,
-                             std::uint32_t rw_flags, const Credentials* write_credentials) {
+                             std::uint32_t rw_flags, const Credentials* write_credentials,
+                             CutShort cut_short) {
+  cut_short_ = cut_short;
   // Only read from: the member serves both directions.
   data_ = const_cast<std::byte*>(data.data());
   size_bytes_ = transfer_bytes(data.size());
@@ -149,7 +151,8 @@ bool TransferOp::absorb(KernelResult result) {
   const KernelResult error = abandoned_ && cut_off ? -EINTR : result;
   // To the page cache of the kernel's client a part of a read means the end of the file, so that
   // what follows would become zeros. Everybody else is told what was done.
-  const bool tells_part = kind_ == Kind::kWrite || access_ == Access::kDirect;
+  const bool tells_part =
+      kind_ == Kind::kWrite ? cut_short_ == CutShort::kTellsBytes : access_ == Access::kDirect;
   outcome_ = done_bytes_ > 0 && tells_part ? done_bytes_ : error;
   return true;
 }

@@ -30,6 +30,9 @@ class TransferOp final : public Op {
   // How the kernel's FUSE client asked for the data (see FileHandle).
   enum class Access : std::uint8_t { kBuffered, kDirect };
   enum class Sync : std::uint8_t { kAll, kDataOnly };
+  // What a write that was cut short by an error tells: how much was written, or the error, for a
+  // requester who would take any number for all of it.
+  enum class CutShort : std::uint8_t { kTellsBytes, kTellsError };
 
   // Fewer bytes than `out` holds only at the end of the file, or if an error followed them on a
   // direct read. The file stays open meanwhile.
@@ -39,7 +42,8 @@ class TransferOp final : public Op {
   // (a full disk) followed them. `credentials` may be null; it must outlive the operation.
   void start_write(AsyncExecutor& executor, std::shared_ptr<FileHandle> file, Access access,
                    std::span<const std::byte> data, std::int64_t offset, std::uint32_t rw_flags,
-                   const Credentials* write_credentials);
+                   const Credentials* write_credentials,
+                   CutShort cut_short = CutShort::kTellsBytes);
   void start_sync(AsyncExecutor& executor, std::shared_ptr<FileHandle> file, Sync sync);
   // The requester goes away (a fatal signal): end early with -EINTR if the kernel can.
   void abandon();
@@ -66,6 +70,7 @@ class TransferOp final : public Op {
   int fd_ = -1;                          // one of file_'s
   Kind kind_ = Kind::kRead;
   Access access_ = Access::kBuffered;
+  CutShort cut_short_ = CutShort::kTellsBytes;
   bool abandoned_ = false;
   std::byte* data_ = nullptr;
   std::uint32_t size_bytes_ = 0;

@@ -155,6 +155,14 @@ TEST_F(TransferOpTest, AnErrorAfterAPartOfAWriteTellsThePart) {
   EXPECT_EQ(results_.one(), 6);
 }
 
+TEST_F(TransferOpTest, AnErrorAfterAPartOfAWriteBackIsTheError) {
+  op_.start_write(executor_, file_, Access::kBuffered, bytes_of("0123456789"), 0, 0, nullptr,
+                  TransferOp::CutShort::kTellsError);
+  executor_.complete(0, 6);
+  executor_.complete(0, -ENOSPC);
+  EXPECT_EQ(results_.one(), -ENOSPC);
+}
+
 TEST_F(TransferOpTest, AnErrorAfterAPartOfABufferedReadIsTheError) {
   // A short answer would be the end of the file to the client's page cache.
   read(0);
