@@ -271,6 +271,12 @@ void blocks_of_metadata(Transcript& t) {
   sync_disk_of(".");
 }
 
+const auto kModes =
+    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
+                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1});
+
 class MetadataBlocks : public ::testing::TestWithParam<Mode> {};
 
 // What is written of names and attributes comes out of the same share as data.
@@ -287,13 +293,8 @@ TEST_P(MetadataBlocks, AreRefusedWhereTheyAreNatively) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , MetadataBlocks,
-    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
-                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
-                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
-                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}),
-    [](const auto& instance) { return instance.param.name(); });
+INSTANTIATE_TEST_SUITE_P(, MetadataBlocks, kModes,
+                         [](const auto& instance) { return instance.param.name(); });
 
 // A subvolume that may hold 16 MiB.
 path make_limited_subvolume(const path& subvolume) {
@@ -478,13 +479,8 @@ TEST_P(ProtectedFiles, AreProtectedAsNatively) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , ProtectedFiles,
-    ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2},
-                      Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
-                      Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing},
-                      Mode{Who::kRoot, Backing::kInline, Metadata::kInline, 1}),
-    [](const auto& instance) { return instance.param.name(); });
+INSTANTIATE_TEST_SUITE_P(, ProtectedFiles, kModes,
+                         [](const auto& instance) { return instance.param.name(); });
 
 }  // namespace
 }  // namespace ouro::testing
