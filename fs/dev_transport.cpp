@@ -1,7 +1,6 @@
 #include "fs/dev_transport.hpp"
 
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -15,10 +14,9 @@
 namespace ouro::fs {
 namespace {
 
-constexpr std::size_t kPageBytes = 4096;
 // What precedes the data of a WRITE; every request is read to this far in front of the payload.
 constexpr std::size_t kHeadroomBytes = sizeof(fuse_in_header) + sizeof(fuse_write_in);
-static_assert(kHeadroomBytes % 8 == 0 && kHeadroomBytes <= kPageBytes);
+static_assert(kHeadroomBytes % 8 == 0 && kHeadroomBytes <= SlotMemory::kFrontBytes);
 
 }  // namespace
 
@@ -58,26 +56,17 @@ class DevTransport::Slot final : public Request, public loop::Op {
   DevTransport& transport_;
 };
 
-void DevTransport::Unmap::operator()(std::byte* memory) const {
-  ::munmap(memory, bytes);
-}
-
 loop::Result<std::unique_ptr<DevTransport>> DevTransport::create(loop::AioContext& context,
                                                                  int channel_fd,
                                                                  const Options& options,
                                                                  loop::LogSink log) {
-  const std::size_t bytes = options.slots * (kPageBytes + options.payload_bytes);
-  // Pages that no request has touched cost nothing.
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return loop::fail(errno);
+  OURO_TRY_ASSIGN(SlotMemory memory, SlotMemory::map(options.slots, options.payload_bytes));
   return std::unique_ptr<DevTransport>(
-      new DevTransport(context, channel_fd, options, std::move(log),
-                       Memory(static_cast<std::byte*>(memory), Unmap{bytes})));
+      new DevTransport(context, channel_fd, options, std::move(log), std::move(memory)));
 }
 
 DevTransport::DevTransport(loop::AioContext& context, int channel_fd, const Options& options,
-                           loop::LogSink log, Memory memory)
+                           loop::LogSink log, SlotMemory memory)
     : context_(context),
       channel_fd_(channel_fd),
       options_(options),
@@ -86,9 +75,7 @@ DevTransport::DevTransport(loop::AioContext& context, int channel_fd, const Opti
   slots_.reserve(options.slots);
   free_.reserve(options.slots);
   for (std::size_t i = 0; i < options.slots; ++i) {
-    std::byte* front_page = memory_.get() + i * (kPageBytes + options.payload_bytes);
-    slots_.push_back(
-        std::make_unique<Slot>(*this, std::span(front_page + kPageBytes, options.payload_bytes)));
+    slots_.push_back(std::make_unique<Slot>(*this, memory_.payload(i)));
     free_.push_back(slots_.back().get());
   }
 }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "fs/slot_memory.hpp"
 #include "fs/transport.hpp"
 #include "loop/aio_context.hpp"
 #include "loop/log.hpp"
@@ -52,14 +53,9 @@ class DevTransport final : public Transport {
 
  private:
   class Slot;
-  struct Unmap {
-    std::size_t bytes;
-    void operator()(std::byte* memory) const;
-  };
-  using Memory = std::unique_ptr<std::byte, Unmap>;
 
   DevTransport(loop::AioContext& context, int channel_fd, const Options& options, loop::LogSink log,
-               Memory memory);
+               SlotMemory memory);
   void watch();
   void unwatch();
   void on_readable();
@@ -75,7 +71,7 @@ class DevTransport final : public Transport {
   const int channel_fd_;
   const Options options_;
   const loop::LogSink log_;
-  const Memory memory_;
+  const SlotMemory memory_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_;  // used as a stack: the slot that is warm in the cache comes first
   RequestSink* sink_ = nullptr;

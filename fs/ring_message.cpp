@@ -6,7 +6,7 @@ namespace ouro::fs {
 namespace {
 
 constexpr std::size_t kMostInFront = sizeof(fuse_in_header) + wire::kRingHeaderBytes;
-static_assert(sizeof(wire::RingHeader) + kMostInFront <= RingMessage::kFrontBytes);
+static_assert(sizeof(wire::RingHeader) + kMostInFront <= SlotMemory::kFrontBytes);
 
 }  // namespace
 

@@ -12,14 +12,13 @@
 #include <span>
 
 #include "fs/protocol.hpp"
+#include "fs/slot_memory.hpp"
 
 namespace ouro::fs {
 
 class RingMessage {
  public:
-  static constexpr std::size_t kFrontBytes = 4096;
-
-  // `front`: kFrontBytes in front of the payload, both borrowed.
+  // `front`: SlotMemory::kFrontBytes in front of the payload, both borrowed.
   explicit RingMessage(std::byte* front, std::span<std::byte> payload)
       : header_(*reinterpret_cast<wire::RingHeader*>(front)), payload_(payload) {}
 
@@ -31,7 +30,7 @@ class RingMessage {
   [[nodiscard]] std::optional<std::span<const std::byte>> request();
   // The unique id of what was delivered, whatever else is wrong with it.
   [[nodiscard]] std::uint64_t unique() const;
-  // What COMMIT_AND_FETCH calls it. Valid until put_reply().
+  // What COMMIT_AND_FETCH calls it; 0 before the first request.
   [[nodiscard]] std::uint64_t commit_id() const { return header_.entry.commit_id; }
 
   // Makes the reply: `payload_bytes` of the payload, or an errno.

@@ -1,6 +1,5 @@
 #include "fs/ring_transport.hpp"
 
-#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -50,34 +49,32 @@ class RingTransport::Entry final : public Request, public loop::CqeHandler {
         message_(front, payload),
         buffers_{{{front, sizeof(wire::RingHeader)}, {payload.data(), payload.size()}}} {}
 
-  void offer() { command(wire::RingCommandOp::kRegister, 0, buffers_); }
+  void offer() { command(wire::RingCommandOp::kRegister, buffers_); }
 
   // Hands the reply over and asks for the next request.
   void commit() {
     message_.put_reply(header().unique, error(), reply_payload().size());
-    command(wire::RingCommandOp::kCommitAndFetch, commit_id_, {});
+    commit_again();
   }
-  void commit_again() { command(wire::RingCommandOp::kCommitAndFetch, commit_id_, {}); }
   // An answer to what could not be taken in as a request.
   void refuse() {
     message_.put_reply(message_.unique(), EIO, 0);
-    command(wire::RingCommandOp::kCommitAndFetch, commit_id_, {});
+    commit_again();
   }
+  // Once more what put_reply() has left.
+  void commit_again() { command(wire::RingCommandOp::kCommitAndFetch, {}); }
 
   // False if what was delivered is no request.
   [[nodiscard]] bool take_in() {
-    commit_id_ = message_.commit_id();
     const auto request = message_.request();
     return request && receive(*request);
   }
 
-  enum class Stage : std::uint8_t { kOffered, kWithKernel, kBusy, kDead };
-  Stage stage = Stage::kOffered;
   Queue& queue;
+  bool registered = false;  // a request has come, so that the next command is a commit
 
  private:
-  void command(wire::RingCommandOp operation, std::uint64_t commit_id,
-               std::span<const iovec> buffers) {
+  void command(wire::RingCommandOp operation, std::span<const iovec> buffers) {
     transport_.context_.add_sqe(
         [&](io_uring_sqe& sqe) {
           sqe.opcode = IORING_OP_URING_CMD;
@@ -85,7 +82,7 @@ class RingTransport::Entry final : public Request, public loop::CqeHandler {
           sqe.cmd_op = static_cast<__u32>(operation);
           sqe.addr = reinterpret_cast<std::uintptr_t>(buffers.data());
           sqe.len = static_cast<__u32>(buffers.size());
-          const wire::RingCommand arguments{0, commit_id, queue.number, {}};
+          const wire::RingCommand arguments{0, message_.commit_id(), queue.number, {}};
           std::memcpy(sqe.cmd, &arguments, sizeof arguments);
         },
         *this);
@@ -97,12 +94,7 @@ class RingTransport::Entry final : public Request, public loop::CqeHandler {
   RingTransport& transport_;
   RingMessage message_;
   const std::array<iovec, 2> buffers_;  // read by the kernel when it is offered
-  std::uint64_t commit_id_ = 0;
 };
-
-void RingTransport::Unmap::operator()(std::byte* memory) const {
-  ::munmap(memory, bytes);
-}
 
 void RingTransport::prepare(loop::AioOptions& options) {
   options.ring.sqe128 = true;
@@ -131,19 +123,14 @@ loop::Result<std::unique_ptr<RingTransport>> RingTransport::create(loop::AioCont
                                                                    const Options& options,
                                                                    loop::LogSink log) {
   OURO_TRY_ASSIGN(auto channel, DevTransport::create(context, channel_fd, options.channel, log));
-  const std::size_t bytes = std::max(options.queues.size() * options.depth, std::size_t{1}) *
-                            (RingMessage::kFrontBytes + options.payload_bytes);
-  // Pages that no request has touched cost nothing.
-  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return loop::fail(errno);
+  OURO_TRY_ASSIGN(SlotMemory memory,
+                  SlotMemory::map(options.queues.size() * options.depth, options.payload_bytes));
   return std::unique_ptr<RingTransport>(new RingTransport(
-      context, channel_fd, options, Memory(static_cast<std::byte*>(memory), Unmap{bytes}),
-      std::move(channel), std::move(log)));
+      context, channel_fd, options, std::move(memory), std::move(channel), std::move(log)));
 }
 
 RingTransport::RingTransport(loop::AioContext& context, int channel_fd, const Options& options,
-                             Memory memory, std::unique_ptr<DevTransport> channel,
+                             SlotMemory memory, std::unique_ptr<DevTransport> channel,
                              loop::LogSink log)
     : context_(context),
       channel_fd_(channel_fd),
@@ -151,12 +138,11 @@ RingTransport::RingTransport(loop::AioContext& context, int channel_fd, const Op
       channel_(std::move(channel)),
       memory_(std::move(memory)) {
   for (const std::uint16_t number : options.queues) queues_.push_back({number, options.depth});
-  std::byte* front = memory_.get();
   for (Queue& queue : queues_) {
     for (std::size_t i = 0; i < options.depth; ++i) {
-      const std::span payload(front + RingMessage::kFrontBytes, options.payload_bytes);
-      entries_.push_back(std::make_unique<Entry>(*this, queue, front, payload));
-      front += RingMessage::kFrontBytes + options.payload_bytes;
+      const std::size_t slot = entries_.size();
+      entries_.push_back(
+          std::make_unique<Entry>(*this, queue, memory_.front(slot), memory_.payload(slot)));
     }
   }
 }
@@ -175,8 +161,7 @@ loop::Status RingTransport::open() {
 }
 
 bool RingTransport::owns(const Request& request) const {
-  const std::byte* const payload = request.reply_payload().data();
-  return payload >= memory_.get() && payload < memory_.get() + memory_.get_deleter().bytes;
+  return memory_.contains(request.reply_payload().data());
 }
 
 bool RingTransport::can_be_parked(const Request& request) const {
@@ -197,7 +182,7 @@ void RingTransport::stop() {
 // --- requests ------------------------------------------------------------------------------------
 
 void RingTransport::arrived(Entry& entry) {
-  entry.stage = Entry::Stage::kBusy;
+  entry.registered = true;
   sink_ == nullptr ? early_.push_back(&entry) : deliver(entry);
 }
 
@@ -207,22 +192,20 @@ void RingTransport::deliver(Entry& entry) {
   ++requests_;
   if (entry.take_in()) return sink_->on_request(entry);
   log_(loop::LogLevel::kError, "refused a malformed request of the kernel");
-  entry.stage = Entry::Stage::kWithKernel;
   entry.refuse();
 }
 
 void RingTransport::command_failed(Entry& entry, int errno_value) {
-  if (entry.stage == Entry::Stage::kWithKernel &&
+  if (entry.registered &&
       (errno_value == EAGAIN || errno_value == ENOMEM || errno_value == EINTR)) {
     return entry.commit_again();  // the ring could not do it; the request must be answered
   }
-  const bool refused = entry.stage == Entry::Stage::kOffered && !means_ended(errno_value);
+  const bool refused = !entry.registered && !means_ended(errno_value);
   if (refused) refusal_ = errno_value;
   if (!refused && !means_ended(errno_value)) {
     log_(loop::LogLevel::kError,
          "the kernel refused a command of the ring: errno " + std::to_string(errno_value));
   }
-  entry.stage = Entry::Stage::kDead;
   --entry.queue.entries;
 }
 
@@ -231,7 +214,6 @@ void RingTransport::command_failed(Entry& entry, int errno_value) {
 void RingTransport::reply(Request& request) {
   if (!owns(request)) return channel_->reply(request);
   auto& entry = static_cast<Entry&>(request);
-  entry.stage = Entry::Stage::kWithKernel;
   entry.commit();
   sink_->on_finished(entry);
 }

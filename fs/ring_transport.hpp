@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "fs/dev_transport.hpp"
+#include "fs/slot_memory.hpp"
 #include "fs/transport.hpp"
 #include "loop/aio_context.hpp"
 #include "loop/log.hpp"
@@ -83,14 +84,8 @@ class RingTransport final : public Transport {
     std::uint16_t number = 0;
     std::size_t entries = 0;  // that the kernel has not refused
   };
-  struct Unmap {
-    std::size_t bytes;
-    void operator()(std::byte* memory) const;
-  };
-  using Memory = std::unique_ptr<std::byte, Unmap>;
-
-  RingTransport(loop::AioContext& context, int channel_fd, const Options& options, Memory memory,
-                std::unique_ptr<DevTransport> channel, loop::LogSink log);
+  RingTransport(loop::AioContext& context, int channel_fd, const Options& options,
+                SlotMemory memory, std::unique_ptr<DevTransport> channel, loop::LogSink log);
   [[nodiscard]] bool owns(const Request& request) const;
   void arrived(Entry& entry);
   void deliver(Entry& entry);
@@ -100,7 +95,7 @@ class RingTransport final : public Transport {
   const int channel_fd_;
   const loop::LogSink log_;
   const std::unique_ptr<DevTransport> channel_;
-  const Memory memory_;        // of the entries, one after another
+  const SlotMemory memory_;    // of the entries, one after another
   std::vector<Queue> queues_;  // as many as at first: entries point into it
   std::vector<std::unique_ptr<Entry>> entries_;
   std::vector<Entry*> early_;  // whose requests came before start()

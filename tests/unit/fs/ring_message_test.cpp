@@ -33,8 +33,8 @@ class RingMessageTest : public ::testing::Test {
                    : std::vector<std::byte>();
   }
 
-  alignas(4096) std::array<std::byte, RingMessage::kFrontBytes + kPayloadBytes> memory_{};
-  RingMessage at_{memory_.data(), std::span(memory_).subspan(RingMessage::kFrontBytes)};
+  alignas(4096) std::array<std::byte, SlotMemory::kFrontBytes + kPayloadBytes> memory_{};
+  RingMessage at_{memory_.data(), std::span(memory_).subspan(SlotMemory::kFrontBytes)};
 };
 
 TEST_F(RingMessageTest, PutsTogetherWhatTheKernelHasTakenApart) {

@@ -117,12 +117,12 @@ class RingByHand final : public Transport {
   };
 
   struct alignas(4096) Memory {
-    std::array<std::byte, RingMessage::kFrontBytes + kPayloadBytes> bytes{};
+    std::array<std::byte, SlotMemory::kFrontBytes + kPayloadBytes> bytes{};
   };
   const std::unique_ptr<Memory> memory_ = std::make_unique<Memory>();
   RingMessage at_{memory_->bytes.data(),
-                  std::span(memory_->bytes).subspan(RingMessage::kFrontBytes)};
-  Entry entry_{std::span(memory_->bytes).subspan(RingMessage::kFrontBytes)};
+                  std::span(memory_->bytes).subspan(SlotMemory::kFrontBytes)};
+  Entry entry_{std::span(memory_->bytes).subspan(SlotMemory::kFrontBytes)};
   RequestSink* sink_ = nullptr;
   bool replied_ = false;
 };
