@@ -15,6 +15,7 @@
 #include "fs/ring_message.hpp"
 #include "passthrough/inline_executor.hpp"
 #include "tests/support/loop_test.hpp"
+#include "tests/unit/fs/idle_transport.hpp"
 #include "tests/unit/fs/server_rig.hpp"
 
 namespace ouro::fs {
@@ -64,7 +65,7 @@ std::size_t first_argument_bytes(std::uint32_t opcode) {
 }
 
 // The ring's layout, with the test in the place of the kernel's commands.
-class RingByHand final : public Transport {
+class RingByHand final : public IdleTransport {
  public:
   static constexpr std::size_t kPayloadBytes = 128 * 1024;
 
@@ -89,25 +90,12 @@ class RingByHand final : public Transport {
   }
 
   void start(RequestSink& sink) override { sink_ = &sink; }
-  void stop() override {}
   void reply(Request& request) override {
     at_.put_reply(request.header().unique, request.error(), request.reply_payload().size());
     replied_ = true;
     sink_->on_finished(request);
   }
   void drop(Request& request) override { reply(request); }
-  [[nodiscard]] bool can_be_parked(const Request& /*request*/) const override { return false; }
-  void put_back(Request& /*request*/) override {}
-  Request& readmit(std::span<const std::byte> /*message*/) override { std::abort(); }
-  void pause() override {}
-  void resume() override {}
-  void send_error(std::uint64_t /*unique*/, int /*errno_value*/) override {}
-  [[nodiscard]] bool ask_for_interrupt(const Request& /*request*/) override { return false; }
-  [[nodiscard]] std::size_t free_slots() const override { return 0; }
-  [[nodiscard]] int notify(std::int32_t /*code*/,
-                           std::span<const std::byte> /*body*/) const override {
-    return 0;
-  }
 
  private:
   class Entry final : public Request {
