@@ -72,7 +72,8 @@ bool comes_by_ring(const Shared& shared) {
 // The queues of one loop: every queue belongs to one.
 std::vector<std::uint16_t> queues_of(unsigned number, unsigned loops) {
   std::vector<std::uint16_t> queues;
-  for (unsigned queue = number; queue < RingTransport::queue_count(); queue += loops) {
+  const unsigned count = RingTransport::queue_count();
+  for (unsigned queue = number; queue < count; queue += loops) {
     queues.push_back(static_cast<std::uint16_t>(queue));
   }
   return queues;
