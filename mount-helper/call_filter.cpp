@@ -26,7 +26,7 @@ constexpr int kAllowed[] = {
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(preadv2),
     SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
     SCMP_SYS(lseek), SCMP_SYS(copy_file_range), SCMP_SYS(fsync), SCMP_SYS(fdatasync),
-    SCMP_SYS(syncfs), SCMP_SYS(fallocate), SCMP_SYS(truncate), SCMP_SYS(ftruncate),
+    SCMP_SYS(fallocate), SCMP_SYS(truncate), SCMP_SYS(ftruncate),
     // Names and attributes.
     SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(name_to_handle_at),
     SCMP_SYS(open_by_handle_at), SCMP_SYS(getdents64), SCMP_SYS(access), SCMP_SYS(faccessat),
@@ -38,11 +38,10 @@ constexpr int kAllowed[] = {
     SCMP_SYS(setxattr), SCMP_SYS(fsetxattr), SCMP_SYS(listxattr), SCMP_SYS(flistxattr),
     SCMP_SYS(removexattr), SCMP_SYS(fremovexattr),
     // Descriptors, and waiting for them.
-    SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(fcntl),
-    SCMP_SYS(flock), SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll),
-    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
-    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(sendto),
-    SCMP_SYS(timerfd_settime),
+    SCMP_SYS(close), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(fcntl), SCMP_SYS(flock),
+    SCMP_SYS(pipe2), SCMP_SYS(eventfd2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(epoll_ctl),
+    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(io_uring_enter),
+    SCMP_SYS(io_uring_register), SCMP_SYS(sendto), SCMP_SYS(timerfd_settime),
     // Identities.
     SCMP_SYS(setfsuid), SCMP_SYS(setfsgid), SCMP_SYS(setgroups), SCMP_SYS(capget), SCMP_SYS(capset),
     SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getpid),
@@ -56,7 +55,7 @@ constexpr int kAllowed[] = {
     SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep), SCMP_SYS(getrandom), SCMP_SYS(uname),
     SCMP_SYS(sysinfo), SCMP_SYS(getrlimit),
     // The end.
-    SCMP_SYS(umount2), SCMP_SYS(wait4)};
+    SCMP_SYS(wait4)};
 
 class Builder {
  public:
