@@ -33,6 +33,21 @@ bool settle_pages(const OperationContext& context, passthrough::NodeId node) {
                 context.in_worker ? &context.notifier : nullptr);
 }
 
+void PageDropper::drop_soon(passthrough::NodeId node) {
+  if (std::ranges::find(waiting_, node) == waiting_.end()) waiting_.push_back(node);
+  if (dropping_.empty()) done();
+}
+
+void PageDropper::run() {
+  for (const passthrough::NodeId node : dropping_) drop_pages(notifier_, node);
+}
+
+void PageDropper::done() {
+  dropping_.clear();
+  dropping_.swap(waiting_);
+  if (!dropping_.empty()) worker_.submit(*this);
+}
+
 PageWatch::PageWatch(loop::AioContext& context, passthrough::Tree& tree,
                      const Connection& connection, const passthrough::ProcessIdentity& identity,
                      const Notifier& notifier)

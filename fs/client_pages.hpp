@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "fs/opcode_table.hpp"
 #include "loop/aio_context.hpp"
@@ -18,6 +19,27 @@ namespace ouro::fs {
 // Looks whether somebody else has changed the file; if so, the client's pages are dropped, for
 // which only a worker may wait. False: ask again in one.
 [[nodiscard]] bool settle_pages(const OperationContext& context, passthrough::NodeId node);
+
+// Drops the pages of files that were written past them by who may hold some of them locked until he
+// has the reply: after it, then. One per loop, in its thread, with a worker of its own; what waits
+// is bounded by what is open.
+class PageDropper final : private loop::Job {
+ public:
+  // Both outlive it.
+  PageDropper(loop::AioContext& context, const Notifier& notifier)
+      : notifier_(notifier), worker_(context, 1) {}
+
+  void drop_soon(passthrough::NodeId node);
+
+ private:
+  void run() override;
+  void done() override;
+
+  const Notifier& notifier_;
+  std::vector<passthrough::NodeId> waiting_;
+  std::vector<passthrough::NodeId> dropping_;  // the worker's while the job is in the pool
+  loop::WorkerPool worker_;
+};
 
 // Looks at the open files, as long as there are any. One per loop, in its thread; the work is done
 // by a worker of its own, because what the client does with a notification waits for the loops.

@@ -56,7 +56,11 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   credentials = write_back && !killer ? file->payer() : killing.credentials;
   request.set_changes_mode(killing.clears);
   const TransferOp::Access access = access_of(file_flags);
-  request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr);
+  // KERNEL(6.18): what kind of write it is and what the request says of it are two looks at the
+  // flags of the file (fuse_file_write_iter(), fuse_write_flags()), between which fcntl(F_SETFL)
+  // can change them. Only by FOPEN_DIRECT_IO is it direct whatever they are.
+  request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr,
+                        file->is_cached());
   const std::uint32_t rw_flags = write_flags(file_flags, *file);
   // KERNEL(6.18): what is written back is all stored to the client, whatever number it is told
   // (fuse_writepage_end()), so that the end of a full disk would be lost without an error.

@@ -68,8 +68,11 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   [[nodiscard]] const std::shared_ptr<passthrough::ContentHistory>& goes_past() const {
     return goes_past_;
   }
-  void set_goes_past(std::shared_ptr<passthrough::ContentHistory> content) {
+  // Whether who sent it may hold such pages locked until the reply.
+  [[nodiscard]] bool may_lock_pages() const { return may_lock_pages_; }
+  void set_goes_past(std::shared_ptr<passthrough::ContentHistory> content, bool may_lock_pages) {
     goes_past_ = std::move(content);
+    may_lock_pages_ = may_lock_pages;
   }
 
  protected:
@@ -101,6 +104,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   std::optional<passthrough::Credentials> credentials_;
   bool changes_mode_ = false;
   std::shared_ptr<passthrough::ContentHistory> goes_past_;
+  bool may_lock_pages_ = false;
   Server* server_ = nullptr;
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;

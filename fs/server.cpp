@@ -78,6 +78,7 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
       pool_closer_(pool_),
       pool_(context, kMaxWorkers),
       pruner_(context, tree, transport, log_),
+      page_dropper_(context, transport),
       page_watch_(context, tree, connection, executors.metadata.identity(), transport),
       posted_bh_(context, [this] { take_posted_interrupts(); }) {}
 
@@ -240,7 +241,10 @@ void Server::finish_transfer(Request& request, loop::KernelResult result) {
       // KERNEL(6.18): the client asks anew for size and times, but not for the mode.
       if (request.changes_mode()) drop_attributes(transport_, request.header().nodeid);
       request.reply_struct<fuse_write_out>().size = static_cast<std::uint32_t>(result);
-      if (leaves_stale_pages(request)) return submit_to_pool(request);
+      if (leaves_stale_pages(request)) {
+        if (!request.may_lock_pages()) return submit_to_pool(request);
+        page_dropper_.drop_soon(request.header().nodeid);
+      }
       return reply(request, sizeof(fuse_write_out));
     default:
       return reply(request, Reply(0));

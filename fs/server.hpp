@@ -174,6 +174,7 @@ class Server final : public RequestSink {
   PoolCloser pool_closer_;  // before the pool, which it gives a job to
   loop::WorkerPool pool_;
   Pruner pruner_;
+  PageDropper page_dropper_;
   PageWatch page_watch_;
 
   static constexpr std::size_t kEarlyInterrupts = 64;

@@ -55,13 +55,12 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
       direct_(std::move(direct)) {}
 
 FileHandle::~FileHandle() {
-  if (cached_) inode_->content->end_cached_open();
+  if (cached_ && inode_->content) inode_->content->end_cached_open();
 }
 
 void FileHandle::set_cached() {
-  if (!inode_->content) return;
   cached_ = true;
-  inode_->content->begin_cached_open();
+  if (inode_->content) inode_->content->begin_cached_open();
 }
 
 std::optional<Credentials> FileHandle::payer() const {

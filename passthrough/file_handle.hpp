@@ -63,6 +63,7 @@ class FileHandle {
   void set_opener(uid_t uid, gid_t gid) { opener_ = {uid, gid}; }
   // The client reads and writes it by its pages. Once, by who opens it.
   void set_cached();
+  [[nodiscard]] bool is_cached() const { return cached_; }
   // The way of its data, once, before anybody uses it.
   void set_io_mode(IoMode::Share share);
   // Whose share of the disk such pages take; empty: the daemon's own.

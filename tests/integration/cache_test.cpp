@@ -555,6 +555,54 @@ INSTANTIATE_TEST_SUITE_P(
                                  "SubmittedWritesAlways")),
     [](const auto& instance) { return std::get<3>(instance.param); });
 
+// Whether a write is direct and whether its request says so are two looks of the kernel at a flag
+// that somebody else may change meanwhile: the request of one by pages, which are locked until it
+// is answered, can say O_DIRECT.
+TEST(DirectWrites, MayBeTurnedOnAndOffMeanwhile) {
+  OURO_REQUIRE(has_root());
+  for (const char* options : {"cache=auto", "cache=always", "cache=auto,backing=inline"}) {
+    SCOPED_TRACE(options);
+    Mounted mounted({.options = {"-o", options}});
+    const auto path = mounted.path() / "f";
+    const SharedMemory<std::atomic<bool>> end;
+    in_child(Who::kRoot, [&] {
+      // A page that was written in part only stays locked.
+      alignas(4096) std::array<std::byte, 512> sector{};
+      const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+      const pid_t turner = ::fork();
+      if (turner == 0) {
+        const int flags = ::fcntl(fd.get(), F_GETFL);
+        while (!*end) {
+          (void)::fcntl(fd.get(), F_SETFL, flags | O_DIRECT);
+          (void)::fcntl(fd.get(), F_SETFL, flags);
+        }
+        ::_exit(0);
+      }
+      const auto write = [&] {
+        const auto begun = std::chrono::steady_clock::now();
+        int writes = 0;
+        for (; std::chrono::steady_clock::now() < begun + std::chrono::seconds(3); ++writes) {
+          EXPECT_EQ(write_page(Writing::kLater, fd.get(), sector, sizeof sector),
+                    ssize_t{sizeof sector});
+        }
+        EXPECT_GT(writes, 100);
+      };
+      // One waits for the other between the two looks.
+      const pid_t other = ::fork();
+      if (other == 0) {
+        write();
+        ::_exit(HasFailure() ? 1 : 0);
+      }
+      write();
+      int status = -1;
+      EXPECT_EQ(::waitpid(other, &status, 0), other);
+      EXPECT_EQ(status, 0);
+      *end = true;
+      ::waitpid(turner, nullptr, 0);
+    });
+  }
+}
+
 // With cache=always the kernel answers alone: no request per read of what it knows.
 TEST(CacheAlways, AsksOnlyOnce) {
   OURO_REQUIRE(has_root());

@@ -148,5 +148,17 @@ TEST_F(ClientPagesTest, OfAnOpenFileAreDroppedThoughNobodyAsks) {
   EXPECT_FALSE(settle(Thread::kLoops));
 }
 
+TEST_F(ClientPagesTest, WrittenPastAreDroppedSoonAndOnceForMany) {
+  PageDropper dropper(*context_, transport_);
+  dropper.drop_soon(node_);
+  for (int i = 0; i < 100; ++i) dropper.drop_soon(node_);  // while the first is on its way
+  EXPECT_LE(transport_.sent, 1U) << "by a worker";
+  poll_until([&] { return transport_.sent == 2 && !poll_now(); });
+  expect_dropped(2);
+  dropper.drop_soon(node_);
+  poll_until([&] { return transport_.sent == 3 && !poll_now(); });
+  expect_dropped(3);
+}
+
 }  // namespace
 }  // namespace ouro::fs

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <limits>
@@ -150,6 +151,39 @@ TEST_P(DataTest, AWriteByADirectHandle) {
   EXPECT_TRUE(backing_.content("file") == std::string(4096, 'x') + data);
 }
 
+// The client drops its pages before it knows that a direct write has ended, or has to be told to.
+class DirectWriteTest : public DataTest {
+ protected:
+  // By a handle of open(`flags`), where others have the file open who read it by their pages.
+  void write_by(int flags) {
+    connection_.negotiated.flags |= wire::kDirectIoAllowMmap;
+    backing_.put_file("file", std::string(4096, 'x'));
+    static_cast<void>(open("file", O_RDONLY));
+    const Answer opened = call(requests::open(look_up("file"), flags));
+    if (opened.error() == EINVAL) GTEST_SKIP() << "no direct I/O in " << path("");
+    const auto opened_before = std::chrono::steady_clock::now();
+    const std::string data = pattern(4096);
+    ASSERT_EQ(write(opened.as<fuse_open_out>().fh, 0, data, O_RDWR | O_DIRECT), 4096);
+    while (kernel().notifications().empty() &&
+           std::chrono::steady_clock::now() < opened_before + std::chrono::seconds(20)) {
+      catch_up();
+    }
+    ASSERT_EQ(kernel().notifications().size(), 1U);
+    EXPECT_EQ(kernel().notifications().front().header.error, FUSE_NOTIFY_INVAL_INODE);
+    finish();
+  }
+};
+
+TEST_P(DirectWriteTest, HasDroppedThePagesBeforeTheReply) {
+  write_by(O_RDWR | O_DIRECT);
+  EXPECT_EQ(serving_->server_counters().pooled, 1U) << "a worker replies";
+}
+
+TEST_P(DirectWriteTest, WhichMayBeOneByPagesIsNotHeldUpByThem) {
+  write_by(O_RDWR);
+  EXPECT_EQ(serving_->server_counters().pooled, 0U) << "the reply waits for nothing";
+}
+
 TEST_P(DataTest, WriteErrors) {
   backing_.put_file("file", "content");
   EXPECT_EQ(write(kBadHandle, 0, "x"), -EBADF);
@@ -248,6 +282,7 @@ TEST_P(DataTest, AHandleThatIsReleasedWhileItWorks) {
 }
 
 OURO_IN_ALL_MODES(DataTest);
+OURO_IN_ALL_MODES(DirectWriteTest);
 
 }  // namespace
 }  // namespace ouro::fs
