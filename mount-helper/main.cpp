@@ -12,6 +12,7 @@
 
 #include "fs/protocol.hpp"
 #include "fs/session.hpp"
+#include "mount-helper/byte_size.hpp"
 #include "mount-helper/daemonize.hpp"
 #include "mount-helper/fd_limit.hpp"
 #include "mount-helper/log.hpp"
@@ -23,6 +24,7 @@
 #include "mount-helper/session_options.hpp"
 #include "mount-helper/shutdown.hpp"
 #include "mount-helper/source_tree.hpp"
+#include "mount-helper/transfer_sizes.hpp"
 #include "mount-helper/version.hpp"
 #include "passthrough/task_status.hpp"
 #include "passthrough/tree.hpp"
@@ -44,6 +46,8 @@ Failure session_failure(int errno_value) {
     failure.hint = "see sysctl kernel.io_uring_disabled and the seccomp profile of a container";
   } else if (errno_value == EPROTO) {
     failure.message = "the kernel's FUSE protocol is older than 7.31";
+  } else if (errno_value == ENOMEM) {
+    failure.hint = "a lower max_write or queue_depth takes less";
   }
   return failure;
 }
@@ -146,8 +150,10 @@ std::string serving_line(const Options& options, const Places& places, const fs:
   return "serving " + quoted(places.source) + " on " + quoted(places.mountpoint) + " " +
          session.modes() + " locks=" + (remote_locks ? "remote" : "local") +
          " cache=" + std::string(cache_word(options.cache)) +
-         " writeback=" + (writeback ? "on" : "off") + " loops=" + std::to_string(loops) +
-         " protocol=7." + std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
+         " writeback=" + (writeback ? "on" : "off") +
+         " max_write=" + byte_size_text(negotiated.max_write_bytes) +
+         " loops=" + std::to_string(loops) + " protocol=7." +
+         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
 }
 
 // Everything from the mount to the unmount.
@@ -166,6 +172,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!source) return tl::unexpected(source.error());
   auto tree = open_tree(options, *source, open_files, log);
   if (!tree) return tl::unexpected(tree.error());
+  fs::SessionOptions session_wanted = session_options(options);
+  session_wanted.max_write_bytes = settle_max_write(options, max_pages_limit(), log);
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
                                          options.mount_attributes, options.auto_unmount});
   if (!mount_point) return tl::unexpected(mount_point.error());
@@ -179,8 +187,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!clones) return tl::unexpected(clones.error());
   std::vector<int> channels{(*mount_point)->channel_fd()};
   for (const loop::UniqueFd& clone : *clones) channels.push_back(clone.get());
-  auto session =
-      fs::Session::create(channels, **tree, *identity, session_options(options), log.sink());
+  auto session = fs::Session::create(channels, **tree, *identity, session_wanted, log.sink());
   if (!session) return tl::unexpected(session_failure(session.error().value()));
   const std::uint64_t flags = (*session)->connection().negotiated.flags;
   if (options.idmap && (flags & fs::wire::kAllowIdmap) == 0) {

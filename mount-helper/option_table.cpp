@@ -8,6 +8,8 @@
 #include <cmath>
 #include <utility>
 
+#include "mount-helper/byte_size.hpp"
+
 namespace ouro::mount_helper {
 namespace {
 
@@ -154,18 +156,12 @@ Complaint set_single(CommandLine& line, const OptionRow& /*row*/, std::string_vi
 }
 
 Complaint set_max_write(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
-  std::string_view digits = value;
-  std::uint64_t unit = 1;
-  if (!digits.empty() && (digits.back() == 'K' || digits.back() == 'k')) unit = 1U << 10U;
-  if (!digits.empty() && (digits.back() == 'M' || digits.back() == 'm')) unit = 1U << 20U;
-  if (unit > 1) digits.remove_suffix(1);
-  // 32 bits times a unit of 20 bits cannot overflow 64.
-  const auto number = parse_number<std::uint32_t>(digits);
-  const std::uint64_t bytes = number ? *number * unit : 0;
-  if (bytes < kMinWriteBytes || bytes > kMaxWriteBytes || bytes % kMinWriteBytes != 0) {
-    return bad_value(value, "a multiple of 4K from 4K to 1M");
+  const auto bytes = parse_byte_size(value);
+  if (!bytes || *bytes < kPageBytes || *bytes > kPageBytes * std::uint64_t{kMaxPages} ||
+      *bytes % kPageBytes != 0) {
+    return bad_value(value, "a multiple of 4K from 4K to 262140K");
   }
-  line.options.max_write_bytes = static_cast<std::uint32_t>(bytes);
+  line.options.max_write_bytes = static_cast<std::uint32_t>(*bytes);
   return {};
 }
 
@@ -254,7 +250,10 @@ constexpr OptionRow kTable[] = {
      "for backing=kernel: 1, or 2 for a stacked SOURCE", kServing, set_stack_depth},
     {"metadata", 0, "MODE", "inline", "how metadata waits: inline (system calls) or nested (ring)",
      kServing, set_metadata},
-    {"max_write", 0, "BYTES", "1M", "largest write request, 4K to 1M", kServing, set_max_write},
+    {"max_write", 0, "BYTES", "1M", "largest request for data, up to the kernel's limit", kServing,
+     set_max_write},
+    {"raise_max_pages_limit", 0, "", "", "raise that limit, of the whole machine, as root",
+     kServing, set_flag<&Options::raise_max_pages_limit>},
     {"locks", 0, "MODE", "local", "whose file locks are: local to the mount, or remote (SOURCE)",
      kServing, set_locks},
     {"one_file_system", 0, "", "", "do not show file systems mounted below SOURCE", kServing,

@@ -34,8 +34,8 @@ enum class SandboxMode : std::uint8_t { kNone, kSeccomp };
 
 inline constexpr unsigned kMaxLoops = 64;
 inline constexpr unsigned kMaxQueueDepth = 1024;
-inline constexpr std::uint32_t kMinWriteBytes = 4096;
-inline constexpr std::uint32_t kMaxWriteBytes = 1U << 20U;  // max_pages_limit (256) pages
+inline constexpr std::uint32_t kPageBytes = 4096;
+inline constexpr std::uint32_t kMaxPages = 65535;  // 16 bits of FUSE_INIT
 
 // One per CPU that this process may run on, at most 4.
 [[nodiscard]] unsigned default_loops();
@@ -64,7 +64,8 @@ struct Options {
   BackingMode backing = BackingMode::kRing;
   std::optional<unsigned> passthrough_stack_depth;  // 1 or 2; unset: by what the source is on
   MetadataMode metadata = MetadataMode::kInline;
-  std::uint32_t max_write_bytes = kMaxWriteBytes;  // a multiple of 4096
+  std::uint32_t max_write_bytes = 1U << 20U;  // whole pages; see settle_max_write()
+  bool raise_max_pages_limit = false;         // for that; root only, and for all of the machine
   LockMode locks = LockMode::kLocal;
   bool one_file_system = false;
   FileHandles inode_file_handles = FileHandles::kPrefer;

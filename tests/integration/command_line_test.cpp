@@ -204,7 +204,7 @@ std::vector<BadInput> usage_errors() {
              "option 'backing': 'disk' is not ring, inline, kernel or auto"),
       option("Metadata", "metadata=x", "option 'metadata': 'x' is not inline or nested"),
       option("MaxWrite", "max_write=5K",
-             "option 'max_write': '5K' is not a multiple of 4K from 4K to 1M"),
+             "option 'max_write': '5K' is not a multiple of 4K from 4K to 262140K"),
       option("Timeout", "attr_timeout=-1",
              "option 'attr_timeout': '-1' is not a number of seconds from 0 to 1000000000"),
       option("LogLevel", "log_level=loud",

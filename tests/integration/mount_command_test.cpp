@@ -82,9 +82,10 @@ TEST_F(MountCommand, MountsAndShowsTheSourceAsItWasGiven) {
 
 TEST_F(MountCommand, TakesAnEntryOfFstab) {
   const std::string fstab = place_.path() / "fstab";
-  make_file(fstab, "label " + place_.mount().string() +
-                       " fuse.ourofs source=" + place_.source().string() +
-                       ",rw,nosuid,noauto,nofail,_netdev,x-systemd.automount,comment=no 0 0\n");
+  make_file(fstab,
+            "label " + place_.mount().string() + " fuse.ourofs source=" + place_.source().string() +
+                ",rw,nosuid,noauto,nofail,_netdev,x-systemd.automount,comment=no,max_write=512K,"
+                "raise_max_pages_limit 0 0\n");
   const Output output = run({"mount", "-T", fstab, place_.mount()});
   ASSERT_EQ(output.exit, kExitOk) << output.text;
   EXPECT_EQ(::access((place_.mount() / "f").c_str(), F_OK), 0);

@@ -131,6 +131,14 @@ TEST(Options, MaxWriteTakesUnits) {
   EXPECT_EQ(with({"-o", "max_write=128K"}).max_write_bytes, 128U * 1024);
   EXPECT_EQ(with({"-o", "max_write=512k"}).max_write_bytes, 512U * 1024);
   EXPECT_EQ(with({"-o", "max_write=1M"}).max_write_bytes, 1024U * 1024);
+  EXPECT_EQ(with({"-o", "max_write=4m"}).max_write_bytes, 4096U * 1024);
+  EXPECT_EQ(with({"-o", "max_write=262140K"}).max_write_bytes, 65535U * 4096);
+}
+
+TEST(Options, TheMachinesLimitIsRaisedOnlyWhereThatIsAskedFor) {
+  EXPECT_FALSE(with({"-o", "max_write=4M"}).raise_max_pages_limit);
+  EXPECT_TRUE(with({"-o", "max_write=4M,raise_max_pages_limit"}).raise_max_pages_limit);
+  EXPECT_TRUE(with({"--raise-max-pages-limit"}).raise_max_pages_limit);
 }
 
 TEST(Options, DebugImpliesForegroundAndItsLevel) {
@@ -236,15 +244,15 @@ const std::vector<BadLine> kBadLines = {
     {{"/s", "/m", "-o", "negative_timeout=1s"},
      "option 'negative_timeout': '1s' is not a number of seconds from 0 to 1000000000"},
     {{"/s", "/m", "-o", "max_write=0"},
-     "option 'max_write': '0' is not a multiple of 4K from 4K to 1M"},
-    {{"/s", "/m", "-o", "max_write=2M"},
-     "option 'max_write': '2M' is not a multiple of 4K from 4K to 1M"},
+     "option 'max_write': '0' is not a multiple of 4K from 4K to 262140K"},
+    {{"/s", "/m", "-o", "max_write=256M"},
+     "option 'max_write': '256M' is not a multiple of 4K from 4K to 262140K"},
     {{"/s", "/m", "-o", "max_write=5000"},
-     "option 'max_write': '5000' is not a multiple of 4K from 4K to 1M"},
+     "option 'max_write': '5000' is not a multiple of 4K from 4K to 262140K"},
     {{"/s", "/m", "-o", "max_write=K"},
-     "option 'max_write': 'K' is not a multiple of 4K from 4K to 1M"},
+     "option 'max_write': 'K' is not a multiple of 4K from 4K to 262140K"},
     {{"/s", "/m", "-o", "max_write=4294967295M"},
-     "option 'max_write': '4294967295M' is not a multiple of 4K from 4K to 1M"},
+     "option 'max_write': '4294967295M' is not a multiple of 4K from 4K to 262140K"},
     {{"/s", "/m", "-o", "max_read=many"}, "option 'max_read': 'many' is not a number of bytes"},
     {{"/s", "/m", "-o", "writeback,cache=never"},
      "options 'writeback' and 'cache=never' exclude each other"},
