@@ -24,6 +24,7 @@ struct Negotiated {
   std::uint32_t kernel_minor = 0;
   std::uint64_t flags = 0;  // in force: offered by the kernel and wanted by us
   std::uint32_t max_write_bytes = 0;
+  std::uint32_t max_readahead_bytes = 0;  // at most what the kernel has offered
 };
 
 class KernelBacking;

@@ -93,8 +93,11 @@ loop::Result<Negotiated> handshake(int channel_fd, const HandshakeOptions& optio
     if ((offered & FUSE_INIT_EXT) != 0) offered |= std::uint64_t{request.in.flags2} << 32;
     negotiated.flags = offered & (kWantedFlags | options.extra_flags);
     negotiated.max_write_bytes = options.max_write_bytes;
+    // KERNEL(6.18): an answer of more than what is offered counts as that (process_init_reply()).
+    negotiated.max_readahead_bytes = std::min(
+        options.max_readahead_bytes.value_or(request.in.max_readahead), request.in.max_readahead);
 
-    out.max_readahead = request.in.max_readahead;
+    out.max_readahead = negotiated.max_readahead_bytes;
     out.flags = static_cast<std::uint32_t>(negotiated.flags);
     out.flags2 = static_cast<std::uint32_t>(negotiated.flags >> 32);
     out.max_background = kMaxBackground;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "fs/connection.hpp"
 #include "loop/result.hpp"
@@ -9,7 +10,8 @@
 namespace ouro::fs {
 
 struct HandshakeOptions {
-  std::uint32_t max_write_bytes = 1U << 20;
+  std::uint32_t max_write_bytes = 1U << 20;          // no more than the kernel's limit of pages
+  std::optional<std::uint32_t> max_readahead_bytes;  // unset: as much as the kernel offers
   std::uint64_t extra_flags = 0;      // wanted besides the standing list (CachePolicy::init_flags)
   std::uint32_t max_stack_depth = 1;  // with wire::kPassthrough: 1 or 2
   int timeout_ms = 10'000;

@@ -33,6 +33,7 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
       new Session(std::move(channels), tree, identity, options, std::move(log)));
   HandshakeOptions wanted;
   wanted.max_write_bytes = options.max_write_bytes;
+  wanted.max_readahead_bytes = options.max_readahead_bytes;
   wanted.extra_flags = options.cache.init_flags | options.init_flags;
   std::string refusal = reason_not_to_ask(wanted.extra_flags, identity);
   if (options.kernel_backing.use != KernelBackingOptions::Use::kOff && refusal.empty()) {

@@ -23,7 +23,8 @@ enum class TransportChoice : std::uint8_t { kAuto, kDev, kRing };
 struct SessionOptions {
   CachePolicy cache;
   std::uint64_t init_flags = 0;  // of FUSE_INIT, that options ask for besides the policy's
-  std::uint32_t max_write_bytes = 1U << 20;
+  std::uint32_t max_write_bytes = 1U << 20;          // as HandshakeOptions
+  std::optional<std::uint32_t> max_readahead_bytes;  // likewise
   TransportChoice transport = TransportChoice::kDev;
   std::size_t queue_depth = RingTransport::Options().depth;  // of each queue of RingTransport
   Backing backing = Backing::kRing;                          // of the data that comes by requests

@@ -1,19 +1,21 @@
 #include "mount-helper/kernel_setting.hpp"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
 
-#include "loop/unique_fd.hpp"
-
 namespace ouro::mount_helper {
 
+loop::Result<loop::UniqueFd> KernelSetting::open(int flags) const {
+  loop::UniqueFd file(::openat(directory_, path_.c_str(), flags | O_CLOEXEC));
+  if (!file) return loop::fail(errno == EBADF ? ENOENT : errno);  // not even the directory is there
+  return file;
+}
+
 loop::Result<std::uint64_t> KernelSetting::read() const {
-  const loop::UniqueFd file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return loop::fail(errno);
+  OURO_TRY_ASSIGN(const loop::UniqueFd file, open(O_RDONLY));
   std::array<char, 32> text{};
   const ssize_t bytes = ::read(file.get(), text.data(), text.size());
   if (bytes < 0) return loop::fail(errno);
@@ -24,8 +26,7 @@ loop::Result<std::uint64_t> KernelSetting::read() const {
 }
 
 loop::Status KernelSetting::write(std::uint64_t value) const {
-  const loop::UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file) return loop::fail(errno);
+  OURO_TRY_ASSIGN(const loop::UniqueFd file, open(O_WRONLY));
   const std::string text = std::to_string(value);
   return loop::to_status(loop::from_libc(::write(file.get(), text.data(), text.size())));
 }

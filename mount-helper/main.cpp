@@ -143,7 +143,7 @@ std::vector<unsigned long> channel_ioctls(const fs::Session& session) {
 }
 
 std::string serving_line(const Options& options, const Places& places, const fs::Session& session,
-                         std::size_t loops) {
+                         std::uint64_t read_ahead_bytes, std::size_t loops) {
   const fs::Negotiated& negotiated = session.connection().negotiated;
   const bool remote_locks = (negotiated.flags & FUSE_POSIX_LOCKS) != 0;
   const bool writeback = (negotiated.flags & FUSE_WRITEBACK_CACHE) != 0;
@@ -152,8 +152,8 @@ std::string serving_line(const Options& options, const Places& places, const fs:
          " cache=" + std::string(cache_word(options.cache)) +
          " writeback=" + (writeback ? "on" : "off") +
          " max_write=" + byte_size_text(negotiated.max_write_bytes) +
-         " loops=" + std::to_string(loops) + " protocol=7." +
-         std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
+         " max_readahead=" + byte_size_text(read_ahead_bytes) + " loops=" + std::to_string(loops) +
+         " protocol=7." + std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));
 }
 
 // Everything from the mount to the unmount.
@@ -174,6 +174,7 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!tree) return tl::unexpected(tree.error());
   fs::SessionOptions session_wanted = session_options(options);
   session_wanted.max_write_bytes = settle_max_write(options, max_pages_limit(), log);
+  const loop::UniqueFd read_aheads = open_read_aheads();
   auto mount_point = MountPoint::create({places.mountpoint, libfuse_options(options, places.source),
                                          options.mount_attributes, options.auto_unmount});
   if (!mount_point) return tl::unexpected(mount_point.error());
@@ -189,8 +190,11 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   for (const loop::UniqueFd& clone : *clones) channels.push_back(clone.get());
   auto session = fs::Session::create(channels, **tree, *identity, session_wanted, log.sink());
   if (!session) return tl::unexpected(session_failure(session.error().value()));
-  const std::uint64_t flags = (*session)->connection().negotiated.flags;
-  if (options.idmap && (flags & fs::wire::kAllowIdmap) == 0) {
+  const fs::Negotiated& negotiated = (*session)->connection().negotiated;
+  const std::uint64_t read_ahead =
+      settle_read_ahead(options, read_ahead_of((*mount_point)->device(), read_aheads),
+                        negotiated.max_readahead_bytes, log);
+  if (options.idmap && (negotiated.flags & fs::wire::kAllowIdmap) == 0) {
     log.write(loop::LogLevel::kWarning, "this kernel has no idmapped mounts of FUSE");
   }
   auto shutdown = or_give_up(
@@ -203,7 +207,8 @@ Outcome<ExitCode> serve(const Options& options, const Places& places, Daemonizer
   if (!options.foreground) log.use_syslog();
   sandbox.filter_calls(channel_ioctls(**session));
   sandbox.report();
-  log.write(loop::LogLevel::kInfo, serving_line(options, places, **session, channels.size()));
+  log.write(loop::LogLevel::kInfo,
+            serving_line(options, places, **session, read_ahead, channels.size()));
   const auto disconnected = (*session)->run();
   const bool regular = !disconnected || *disconnected == fs::Disconnect::kUnmounted;
   return regular ? ExitCode::kOk : ExitCode::kSystem;

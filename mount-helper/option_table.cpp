@@ -165,6 +165,15 @@ Complaint set_max_write(CommandLine& line, const OptionRow& /*row*/, std::string
   return {};
 }
 
+Complaint set_max_readahead(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
+  const auto bytes = parse_byte_size(value);
+  if (!bytes || *bytes > kMaxReadAheadBytes || *bytes % kPageBytes != 0) {
+    return bad_value(value, "a multiple of 4K from 0 to 1024M");
+  }
+  line.options.max_readahead_bytes = static_cast<std::uint32_t>(*bytes);
+  return {};
+}
+
 Complaint set_source(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
   line.options.source = value;
   return {};
@@ -254,6 +263,8 @@ constexpr OptionRow kTable[] = {
      set_max_write},
     {"raise_max_pages_limit", 0, "", "", "raise that limit, of the whole machine, as root",
      kServing, set_flag<&Options::raise_max_pages_limit>},
+    {"max_readahead", 0, "BYTES", "the kernel's", "how far the kernel reads ahead; 0: not at all",
+     kServing, set_max_readahead},
     {"locks", 0, "MODE", "local", "whose file locks are: local to the mount, or remote (SOURCE)",
      kServing, set_locks},
     {"one_file_system", 0, "", "", "do not show file systems mounted below SOURCE", kServing,

@@ -36,6 +36,7 @@ inline constexpr unsigned kMaxLoops = 64;
 inline constexpr unsigned kMaxQueueDepth = 1024;
 inline constexpr std::uint32_t kPageBytes = 4096;
 inline constexpr std::uint32_t kMaxPages = 65535;  // 16 bits of FUSE_INIT
+inline constexpr std::uint32_t kMaxReadAheadBytes = 1U << 30U;
 
 // One per CPU that this process may run on, at most 4.
 [[nodiscard]] unsigned default_loops();
@@ -64,8 +65,9 @@ struct Options {
   BackingMode backing = BackingMode::kRing;
   std::optional<unsigned> passthrough_stack_depth;  // 1 or 2; unset: by what the source is on
   MetadataMode metadata = MetadataMode::kInline;
-  std::uint32_t max_write_bytes = 1U << 20U;  // whole pages; see settle_max_write()
-  bool raise_max_pages_limit = false;         // for that; root only, and for all of the machine
+  std::uint32_t max_write_bytes = 1U << 20U;         // whole pages; see settle_max_write()
+  std::optional<std::uint32_t> max_readahead_bytes;  // whole pages; unset: the kernel's
+  bool raise_max_pages_limit = false;  // for that; root only, and for all of the machine
   LockMode locks = LockMode::kLocal;
   bool one_file_system = false;
   FileHandles inode_file_handles = FileHandles::kPrefer;

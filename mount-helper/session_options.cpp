@@ -62,6 +62,7 @@ fs::SessionOptions session_options(const Options& options) {
   if (options.locks == LockMode::kRemote) session.init_flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
   if (options.idmap) session.init_flags |= fs::wire::kAllowIdmap;
   session.max_write_bytes = options.max_write_bytes;
+  session.max_readahead_bytes = options.max_readahead_bytes;
   switch (options.transport) {
     case TransportMode::kAuto:
       session.transport = fs::TransportChoice::kAuto;

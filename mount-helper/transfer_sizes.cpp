@@ -1,5 +1,7 @@
 #include "mount-helper/transfer_sizes.hpp"
 
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <string>
@@ -14,6 +16,7 @@ using loop::LogLevel;
 
 // KERNEL(5.4): FUSE_MAX_MAX_PAGES, where it is no setting yet.
 constexpr std::uint64_t kFixedLimit = 256;
+constexpr std::uint64_t kKiB = 1024;
 
 // Why it stays as it is; empty if it does not.
 std::string raise_limit(const KernelSetting& limit, std::uint64_t before, std::uint64_t pages,
@@ -50,6 +53,35 @@ std::uint32_t settle_max_write(const Options& options, const KernelSetting& limi
   log.write(LogLevel::kWarning, "max_write=" + byte_size_text(wanted) +
                                     " is beyond the limit of this machine; max_write=" +
                                     byte_size_text(bytes) + " is in force (" + reason + ")");
+  return bytes;
+}
+
+loop::UniqueFd open_read_aheads() {
+  return loop::UniqueFd(::open("/sys/class/bdi", O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+KernelSetting read_ahead_of(dev_t device, const loop::UniqueFd& read_aheads) {
+  return KernelSetting(
+      std::to_string(major(device)) + ":" + std::to_string(minor(device)) + "/read_ahead_kb",
+      read_aheads.get());
+}
+
+std::uint64_t settle_read_ahead(const Options& options, const KernelSetting& setting,
+                                std::uint32_t agreed, Log& log) {
+  const std::uint64_t wanted = options.max_readahead_bytes.value_or(agreed);
+  std::string reason;
+  if (wanted > agreed) {
+    const auto set = setting.write(wanted / kKiB);
+    if (!set) reason = errno_text(set.error().value());
+  }
+  const auto kib = setting.read();
+  const std::uint64_t bytes = kib ? *kib * kKiB : agreed;
+  if (!reason.empty()) {
+    log.write(LogLevel::kWarning,
+              "cannot set max_readahead=" + byte_size_text(wanted) + ": " + reason +
+                  "; max_readahead=" + byte_size_text(bytes) +
+                  " is in force (only root can have more than the kernel offers)");
+  }
   return bytes;
 }
 

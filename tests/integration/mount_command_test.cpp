@@ -85,12 +85,14 @@ TEST_F(MountCommand, TakesAnEntryOfFstab) {
   make_file(fstab,
             "label " + place_.mount().string() + " fuse.ourofs source=" + place_.source().string() +
                 ",rw,nosuid,noauto,nofail,_netdev,x-systemd.automount,comment=no,max_write=512K,"
-                "raise_max_pages_limit 0 0\n");
+                "raise_max_pages_limit,max_readahead=64K 0 0\n");
   const Output output = run({"mount", "-T", fstab, place_.mount()});
   ASSERT_EQ(output.exit, kExitOk) << output.text;
   EXPECT_EQ(::access((place_.mount() / "f").c_str(), F_OK), 0);
   EXPECT_EQ(shown().find("fuse.ourofs label rw,"), 0U) << shown();
   EXPECT_EQ(flags() & (ST_NOSUID | ST_NODEV), unsigned{ST_NOSUID});
+  EXPECT_EQ(read_file("/sys/class/bdi/" + device_of_mount(place_.mount()) + "/read_ahead_kb"),
+            "64\n");
   place_.unmount(place_.mount());
 }
 

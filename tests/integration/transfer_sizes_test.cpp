@@ -4,10 +4,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -49,7 +51,7 @@ class PagesLimit {
     EXPECT_EQ(PagesLimit::pages(), pages);
   }
   [[nodiscard]] static std::optional<std::string> can_be_raised() {
-    if (const auto missing = has_root()) return missing;
+    if (auto missing = has_root()) return missing;
     if (pages() == 0) return std::string("no ") + kPath + " (Linux 6.13)";
     return std::nullopt;
   }
@@ -140,6 +142,70 @@ TEST(RequestsBeyondTheLimit, OfAPlainUserDoNotRaiseIt) {
                                 "/proc/sys/fs/fuse/max_pages_limit: Permission denied)"}});
   EXPECT_EQ(PagesLimit::pages(), 256U);
   EXPECT_EQ(mounted.served("max_write"), "1M");
+}
+
+// What the kernel itself says of a mount, in KiB.
+unsigned read_ahead_kib(const Mounted& mounted) {
+  unsigned kib = ~0U;
+  std::ifstream("/sys/class/bdi/" + device_of_mount(mounted.path()) + "/read_ahead_kb") >> kib;
+  return kib;
+}
+
+// A file of 4 MiB, read page by page from its beginning to its end.
+std::uint64_t requests_of_reading(Mounted& mounted) {
+  constexpr std::size_t kBytes = 4 * kMiB;
+  const auto data = pattern(kBytes, 0);
+  make_file(mounted.source() / "f", {data.data(), data.size()});
+  in_child(Who::kRoot, [&] {
+    const UniqueFd fd(::open((mounted.path() / "f").c_str(), O_RDONLY | O_CLOEXEC));
+    std::vector<char> read;
+    std::array<char, kPage> page;
+    while (::read(fd.get(), page.data(), kPage) == ssize_t{kPage}) {
+      read.insert(read.end(), page.begin(), page.end());
+    }
+    EXPECT_EQ(read.size(), kBytes);
+    expect_pattern(read, 0);
+  });
+  return mounted.statistics()["request.READ"];
+}
+
+struct ReadAheadOf {
+  const char* option;
+  unsigned kib;
+  std::uint64_t least_requests;
+  std::uint64_t most_requests;
+};
+
+class ReadAhead : public ::testing::TestWithParam<ReadAheadOf> {};
+
+TEST_P(ReadAhead, IsAsFarAsThat) {
+  OURO_REQUIRE(has_root());
+  const ReadAheadOf& expected = GetParam();
+  Mounted mounted({.options = {"-o", std::string("max_readahead=") + expected.option}});
+  EXPECT_EQ(mounted.served("max_readahead"), expected.option);
+  EXPECT_EQ(read_ahead_kib(mounted), expected.kib);
+  const std::uint64_t requests = requests_of_reading(mounted);
+  EXPECT_GE(requests, expected.least_requests);
+  EXPECT_LE(requests, expected.most_requests);
+}
+
+// 4 MiB take as many requests as that goes into it, and a few while it grows to its full length.
+INSTANTIATE_TEST_SUITE_P(, ReadAhead,
+                         ::testing::Values(ReadAheadOf{"0", 0, 1024, 1024},
+                                           ReadAheadOf{"32K", 32, 128, 140},
+                                           ReadAheadOf{"128K", 128, 32, 45},
+                                           ReadAheadOf{"1M", 1024, 4, 12}),
+                         [](const auto& instance) { return instance.param.option; });
+
+TEST(ReadAheadOfAPlainUser, IsNoMoreThanTheKernelOffers) {
+  OURO_REQUIRE(can_mount_as(Who::kPlainUser));
+  Mounted mounted({.options = {"-o", "max_readahead=1M"},
+                   .who = Who::kPlainUser,
+                   .expected = {"cannot set max_readahead=1M: Permission denied; "
+                                "max_readahead=128K is in force"}});
+  EXPECT_EQ(mounted.served("max_readahead"), "128K");
+  Mounted less({.options = {"-o", "max_readahead=64K"}, .who = Who::kPlainUser});
+  EXPECT_EQ(less.served("max_readahead"), "64K");
 }
 
 }  // namespace

@@ -244,6 +244,11 @@ bool is_mountpoint(const std::filesystem::path& path) {
   return find_mount(path).has_value();
 }
 
+std::string device_of_mount(const std::filesystem::path& path) {
+  const auto mount = find_mount(path);
+  return mount ? mount->device : std::string();
+}
+
 namespace {
 
 // The control directory of the connection; empty if it has none.

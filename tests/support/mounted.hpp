@@ -109,6 +109,8 @@ class Mounted {
 
 // Whether anything is mounted exactly there, by the table of mounts; asks no file system.
 [[nodiscard]] bool is_mountpoint(const std::filesystem::path& path);
+// What is mounted exactly there, as in mountinfo: "0:52". Empty if nothing is; asks no file system.
+[[nodiscard]] std::string device_of_mount(const std::filesystem::path& path);
 // Ends the FUSE connection of what is mounted there, as root.
 void abort_connection(const std::filesystem::path& mountpoint);
 // How many requests of the mount there have begun and not ended, whoever has them.

@@ -40,6 +40,7 @@ TEST_P(HandshakeOfMinor, IsAccepted) {
   ASSERT_TRUE(negotiated);
   EXPECT_EQ(negotiated->kernel_minor, GetParam());
   EXPECT_EQ(negotiated->max_write_bytes, 1U << 20);
+  EXPECT_EQ(negotiated->max_readahead_bytes, 131072U);
   const Answer answer = kernel_.wait(unique);
   EXPECT_EQ(answer.error(), 0);
   const auto out = answer.as<fuse_init_out>();
@@ -142,6 +143,30 @@ TEST_F(Handshake, TheWriteSizeIsOurs) {
   const auto out = kernel_.wait(unique).as<fuse_init_out>();
   EXPECT_EQ(out.max_write, 65536U);
   EXPECT_EQ(out.max_pages, 16U);
+}
+
+TEST_F(Handshake, LargerRequestsAreOneNumberOfPages) {
+  HandshakeOptions options;
+  options.max_write_bytes = 65535U * 4096;
+  const std::uint64_t unique = kernel_.send(init(7, 45, kEveryFlag));
+  ASSERT_TRUE(shake_hands(options));
+  const auto out = kernel_.wait(unique).as<fuse_init_out>();
+  EXPECT_EQ(out.max_write, 65535U * 4096);
+  EXPECT_EQ(out.max_pages, 65535U);
+}
+
+// Of more than is offered (128K here) nothing comes, so that it would be wrong to speak of it.
+TEST_F(Handshake, ReadAheadIsAsFarAsIsWantedAndOffered) {
+  for (const auto& [wanted, agreed] :
+       {std::pair{65536U, 65536U}, {0U, 0U}, {131072U, 131072U}, {1U << 20, 131072U}}) {
+    HandshakeOptions options;
+    options.max_readahead_bytes = wanted;
+    const std::uint64_t unique = kernel_.send(init(7, 45, kEveryFlag));
+    const auto negotiated = shake_hands(options);
+    ASSERT_TRUE(negotiated);
+    EXPECT_EQ(negotiated->max_readahead_bytes, agreed);
+    EXPECT_EQ(kernel_.wait(unique).as<fuse_init_out>().max_readahead, agreed);
+  }
 }
 
 TEST_F(Handshake, AnOldKernelIsToldSo) {

@@ -26,6 +26,7 @@ Message init() {
   fuse_init_in in{};
   in.major = 7;
   in.minor = 45;
+  in.max_readahead = 131072;
   in.flags = 0xffffffff;
   return Message(FUSE_INIT, 0).with(in);
 }
@@ -121,6 +122,7 @@ TEST_F(SessionTest, ServesAndDrains) {
 TEST_F(SessionTest, TheHandshakeIsNegotiated) {
   SessionOptions options;
   options.max_write_bytes = 65536;
+  options.max_readahead_bytes = 8192;
   options.cache.init_flags = FUSE_WRITEBACK_CACHE;
   Negotiated negotiated;
   start(options, [&](Session& session) {
@@ -129,6 +131,7 @@ TEST_F(SessionTest, TheHandshakeIsNegotiated) {
   });
   (void)controls();
   EXPECT_EQ(negotiated.max_write_bytes, 65536U);
+  EXPECT_EQ(negotiated.max_readahead_bytes, 8192U);
   EXPECT_NE(negotiated.flags & FUSE_WRITEBACK_CACHE, 0U);
   EXPECT_EQ(negotiated.kernel_minor, 45U);
 }

@@ -23,6 +23,15 @@ TEST(KernelSetting, IsReadAndWritten) {
   EXPECT_EQ(setting.read(), 1024U);
 }
 
+TEST(KernelSetting, IsFoundFromADirectory) {
+  const testing::TempDir directory;
+  std::ofstream(directory / "limit") << "7\n";
+  const loop::UniqueFd fd(::open(directory.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_EQ(KernelSetting("limit", fd.get()).read(), 7U);
+  EXPECT_EQ(KernelSetting("limit", -1).read(), loop::fail(ENOENT));
+  EXPECT_EQ(KernelSetting("limit", -1).write(1), loop::fail(ENOENT));
+}
+
 TEST(KernelSetting, ThatIsNoNumberIsAnError) {
   const testing::TempDir directory;
   const KernelSetting setting(directory / "word");

@@ -135,6 +135,14 @@ TEST(Options, MaxWriteTakesUnits) {
   EXPECT_EQ(with({"-o", "max_write=262140K"}).max_write_bytes, 65535U * 4096);
 }
 
+TEST(Options, MaxReadAheadTakesUnitsAndNone) {
+  EXPECT_EQ(with({}).max_readahead_bytes, std::nullopt);
+  EXPECT_EQ(with({"-o", "max_readahead=0"}).max_readahead_bytes, 0U);
+  EXPECT_EQ(with({"-o", "max_readahead=131072"}).max_readahead_bytes, 131072U);
+  EXPECT_EQ(with({"--max-readahead=512K"}).max_readahead_bytes, 512U * 1024);
+  EXPECT_EQ(with({"-o", "max_readahead=1024M"}).max_readahead_bytes, 1U << 30U);
+}
+
 TEST(Options, TheMachinesLimitIsRaisedOnlyWhereThatIsAskedFor) {
   EXPECT_FALSE(with({"-o", "max_write=4M"}).raise_max_pages_limit);
   EXPECT_TRUE(with({"-o", "max_write=4M,raise_max_pages_limit"}).raise_max_pages_limit);
@@ -253,6 +261,12 @@ const std::vector<BadLine> kBadLines = {
      "option 'max_write': 'K' is not a multiple of 4K from 4K to 262140K"},
     {{"/s", "/m", "-o", "max_write=4294967295M"},
      "option 'max_write': '4294967295M' is not a multiple of 4K from 4K to 262140K"},
+    {{"/s", "/m", "-o", "max_readahead=1025M"},
+     "option 'max_readahead': '1025M' is not a multiple of 4K from 0 to 1024M"},
+    {{"/s", "/m", "-o", "max_readahead=1000"},
+     "option 'max_readahead': '1000' is not a multiple of 4K from 0 to 1024M"},
+    {{"/s", "/m", "-o", "max_readahead=-1"},
+     "option 'max_readahead': '-1' is not a multiple of 4K from 0 to 1024M"},
     {{"/s", "/m", "-o", "max_read=many"}, "option 'max_read': 'many' is not a number of bytes"},
     {{"/s", "/m", "-o", "writeback,cache=never"},
      "options 'writeback' and 'cache=never' exclude each other"},

@@ -94,10 +94,12 @@ TEST(SessionOptions, CarryTheModes) {
   EXPECT_EQ(defaults.tracing, fs::Tracing::kOff);
   EXPECT_FALSE(defaults.only_user);
   EXPECT_EQ(defaults.init_flags, 0U);
+  EXPECT_EQ(defaults.max_readahead_bytes, std::nullopt);
 
   options.backing = BackingMode::kInline;
   options.metadata = MetadataMode::kNested;
   options.max_write_bytes = 8192;
+  options.max_readahead_bytes = 4096;
   options.log_level = loop::LogLevel::kDebug;
   options.allow_root = true;
   options.locks = LockMode::kRemote;
@@ -106,6 +108,7 @@ TEST(SessionOptions, CarryTheModes) {
   EXPECT_EQ(session.backing, fs::Backing::kInline);
   EXPECT_EQ(session.metadata, fs::Metadata::kNested);
   EXPECT_EQ(session.max_write_bytes, 8192U);
+  EXPECT_EQ(session.max_readahead_bytes, 4096U);
   EXPECT_EQ(session.tracing, fs::Tracing::kOn);
   EXPECT_EQ(session.only_user, ::getuid());
   EXPECT_EQ(session.init_flags, FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | fs::wire::kAllowIdmap);

@@ -1,6 +1,10 @@
 #include "mount-helper/transfer_sizes.hpp"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -78,6 +82,68 @@ TEST_F(TransferSizes, OfWhoMayNotRaiseTheLimitAreCut) {
   options_.raise_max_pages_limit = true;
   EXPECT_EQ(settle(2 * kMiB), kMiB);
   EXPECT_NE(said_.find("(cannot raise /proc/sys/kernel/ostype: "), std::string::npos) << said_;
+}
+
+// A mount whose read-ahead is a file of ours, after FUSE_INIT.
+class ReadAhead : public ::testing::Test {
+ protected:
+  std::uint64_t settle(std::optional<std::uint32_t> wanted, std::uint32_t agreed) {
+    options_.max_readahead_bytes = wanted;
+    StderrCapture printed;
+    Log log(loop::LogLevel::kInfo);
+    const std::uint64_t bytes = settle_read_ahead(options_, setting_, agreed, log);
+    said_ = printed.finish();
+    return bytes;
+  }
+  void set_kib(unsigned kib) const { std::ofstream(setting_.path()) << kib << "\n"; }
+
+  testing::TempDir directory_;
+  KernelSetting setting_{directory_ / "read_ahead_kb"};
+  Options options_;
+  std::string said_;
+};
+
+constexpr std::uint32_t kOffered = 128U << 10U;
+
+TEST_F(ReadAhead, IsTheKernelsUnlessToldOtherwise) {
+  set_kib(128);
+  EXPECT_EQ(settle(std::nullopt, kOffered), kOffered);
+  EXPECT_EQ(said_, "");
+  set_kib(64);
+  EXPECT_EQ(settle(std::nullopt, kOffered), 64U << 10U) << "what is in force is what is told";
+}
+
+TEST_F(ReadAhead, OfLessIsSettledByTheHandshake) {
+  set_kib(16);
+  EXPECT_EQ(settle(16U << 10U, 16U << 10U), 16U << 10U);
+  EXPECT_EQ(setting_.read(), 16U);
+  EXPECT_EQ(said_, "");
+}
+
+TEST_F(ReadAhead, OfMoreIsSet) {
+  set_kib(128);
+  EXPECT_EQ(settle(4 * kMiB, kOffered), 4 * kMiB);
+  EXPECT_EQ(setting_.read(), 4096U);
+  EXPECT_EQ(said_, "");
+}
+
+TEST_F(ReadAhead, ThatCannotBeHadIsALine) {
+  EXPECT_EQ(settle(kMiB, kOffered), kOffered);
+  EXPECT_EQ(said_,
+            "ourofs: warning: cannot set max_readahead=1M: No such file or directory; "
+            "max_readahead=128K is in force (only root can have more than the kernel offers)\n");
+}
+
+TEST(ReadAheadOfAMount, IsFoundByItsDevice) {
+  const auto directory = open_read_aheads();
+  if (!directory) GTEST_SKIP() << "there is no /sys/class/bdi";
+  EXPECT_EQ(read_ahead_of(makedev(7, 300), directory).path(), "7:300/read_ahead_kb");
+  struct ::stat here {};
+  ASSERT_EQ(::stat(".", &here), 0);
+  // Not every file system has one.
+  const auto found = read_ahead_of(here.st_dev, directory).read();
+  if (!found) GTEST_SKIP() << "none for the file system of the working directory";
+  EXPECT_EQ(*found % 4, 0U);
 }
 
 }  // namespace
