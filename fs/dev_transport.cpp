@@ -22,8 +22,8 @@ static_assert(kHeadroomBytes % 8 == 0 && kHeadroomBytes <= SlotMemory::kFrontByt
 
 class DevTransport::Slot final : public Request, public loop::Op {
  public:
-  Slot(DevTransport& transport, std::span<std::byte> payload)
-      : Request(payload), transport_(transport) {}
+  Slot(DevTransport& transport, std::size_t number)
+      : Request(transport.memory_.payload(number)), transport_(transport), number_(number) {}
 
   [[nodiscard]] std::byte* receive_area() { return payload().data() - kHeadroomBytes; }
   [[nodiscard]] std::size_t receive_bytes() { return payload().size() + kHeadroomBytes; }
@@ -52,8 +52,10 @@ class DevTransport::Slot final : public Request, public loop::Op {
 
  private:
   void on_cqe(const loop::Cqe& cqe) override { transport_.sent(*this, cqe.res); }
+  void use_huge_pages() override { transport_.memory_.use_huge_pages(number_); }
 
   DevTransport& transport_;
+  const std::size_t number_;
 };
 
 loop::Result<std::unique_ptr<DevTransport>> DevTransport::create(loop::AioContext& context,
@@ -75,7 +77,7 @@ DevTransport::DevTransport(loop::AioContext& context, int channel_fd, const Opti
   slots_.reserve(options.slots);
   free_.reserve(options.slots);
   for (std::size_t i = 0; i < options.slots; ++i) {
-    slots_.push_back(std::make_unique<Slot>(*this, memory_.payload(i)));
+    slots_.push_back(std::make_unique<Slot>(*this, i));
     free_.push_back(slots_.back().get());
   }
 }

@@ -34,8 +34,9 @@ loop::Status read(OperationContext& context, passthrough::AsyncExecutor& data, R
   using passthrough::AccessTime;
   file->set_access_time((in.flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves);
   const std::size_t bytes = std::min<std::size_t>(in.size, request.payload().size());
-  request.transfer().start_read(data, std::move(file), access_of(in.flags),
-                                request.payload().first(bytes),
+  const TransferOp::Access access = access_of(in.flags);
+  if (access == TransferOp::Access::kDirect) request.expect_direct(bytes);
+  request.transfer().start_read(data, std::move(file), access, request.payload().first(bytes),
                                 static_cast<std::int64_t>(in.offset));
   return {};
 }
@@ -56,6 +57,7 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   credentials = write_back && !killer ? file->payer() : killing.credentials;
   request.set_changes_mode(killing.clears);
   const TransferOp::Access access = access_of(file_flags);
+  if (access == TransferOp::Access::kDirect) request.expect_direct(in.size);
   // KERNEL(6.18): what kind of write it is and what the request says of it are two looks at the
   // flags of the file (fuse_file_write_iter(), fuse_write_flags()), between which fcntl(F_SETFL)
   // can change them. Only by FOPEN_DIRECT_IO is it direct whatever they are.

@@ -35,6 +35,10 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   }
   // Where the data of the reply goes; page aligned, at least max_write bytes.
   [[nodiscard]] std::span<std::byte> payload() { return payload_; }
+  // Data is about to go directly between payload() and a device, `bytes` of it.
+  void expect_direct(std::size_t bytes) {
+    if (bytes >= kManyPages && !std::exchange(has_huge_pages_, true)) use_huge_pages();
+  }
   // Who asked, with the extra group that the request carries, if any.
   [[nodiscard]] passthrough::Caller caller() const;
 
@@ -88,6 +92,12 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   void run() override;
   void done() override;
 
+  // From here on fewer pieces of memory pay (see "What was measured" in ARCHITECTURE.md).
+  static constexpr std::size_t kManyPages = std::size_t{16} << 10;
+
+  // The slot's memory, from now on; at most once.
+  virtual void use_huge_pages() {}
+
   enum class Stage : std::uint8_t { kIdle, kDeferred, kWaiting, kTransfer, kPooled };
 
   fuse_in_header header_{};
@@ -98,6 +108,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   std::size_t reply_bytes_ = 0;
   bool left_open_ = false;
   bool wants_worker_ = false;
+  bool has_huge_pages_ = false;
 
   // The server's bookkeeping.
   passthrough::TransferOp transfer_;

@@ -42,12 +42,14 @@ unsigned count_in_list(std::string_view list) {
 // A slot of the ring: its request, and the command that is with the kernel while it has none.
 class RingTransport::Entry final : public Request, public loop::CqeHandler {
  public:
-  Entry(RingTransport& transport, Queue& of_queue, std::byte* front, std::span<std::byte> payload)
-      : Request(payload),
+  Entry(RingTransport& transport, Queue& of_queue, std::size_t number)
+      : Request(transport.memory_.payload(number)),
         queue(of_queue),
         transport_(transport),
-        message_(front, payload),
-        buffers_{{{front, sizeof(wire::RingHeader)}, {payload.data(), payload.size()}}} {}
+        number_(number),
+        message_(transport.memory_.front(number), payload()),
+        buffers_{{{transport.memory_.front(number), sizeof(wire::RingHeader)},
+                  {payload().data(), payload().size()}}} {}
 
   void offer() { command(wire::RingCommandOp::kRegister, buffers_); }
 
@@ -90,8 +92,10 @@ class RingTransport::Entry final : public Request, public loop::CqeHandler {
   void on_cqe(const loop::Cqe& cqe) override {
     cqe.res == 0 ? transport_.arrived(*this) : transport_.command_failed(*this, -cqe.res);
   }
+  void use_huge_pages() override { transport_.memory_.use_huge_pages(number_); }
 
   RingTransport& transport_;
+  const std::size_t number_;
   RingMessage message_;
   const std::array<iovec, 2> buffers_;  // read by the kernel when it is offered
 };
@@ -140,9 +144,7 @@ RingTransport::RingTransport(loop::AioContext& context, int channel_fd, const Op
   for (const std::uint16_t number : options.queues) queues_.push_back({number, options.depth});
   for (Queue& queue : queues_) {
     for (std::size_t i = 0; i < options.depth; ++i) {
-      const std::size_t slot = entries_.size();
-      entries_.push_back(
-          std::make_unique<Entry>(*this, queue, memory_.front(slot), memory_.payload(slot)));
+      entries_.push_back(std::make_unique<Entry>(*this, queue, entries_.size()));
     }
   }
 }

@@ -1,10 +1,12 @@
 // The memory of a transport's slots: for each a front page, for what precedes the data of a request
 // or a reply, and right behind it the payload. Pages that no request has touched cost nothing.
+//
+// What devices read into and write from is better made of huge pages: one of 4 KiB is a segment by
+// itself, and a device takes only so many in one request (virtio-blk 254, so that 1 MiB would be
+// two). But a huge page costs 2 MiB when the first byte of it is touched, and most requests touch a
+// few. So a slot gets them when it is first used for such a transfer.
 #pragma once
 
-#include <sys/mman.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -18,35 +20,33 @@ class SlotMemory {
   static constexpr std::size_t kFrontBytes = 4096;  // a page: payloads are page aligned
 
   // `payload_bytes`: a multiple of the page size. Errors: ENOMEM.
-  [[nodiscard]] static loop::Result<SlotMemory> map(std::size_t slots, std::size_t payload_bytes) {
-    const std::size_t bytes = slots * (kFrontBytes + payload_bytes);
-    if (bytes == 0) return SlotMemory(nullptr, 0, payload_bytes);
-    void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) return loop::fail(errno);
-    return SlotMemory(static_cast<std::byte*>(memory), bytes, payload_bytes);
-  }
+  [[nodiscard]] static loop::Result<SlotMemory> map(std::size_t slots, std::size_t payload_bytes);
 
   [[nodiscard]] std::byte* front(std::size_t slot) const {
-    return memory_.get() + slot * (kFrontBytes + payload_bytes_);
+    return slots_ + slot * (kFrontBytes + payload_bytes_);
   }
   [[nodiscard]] std::span<std::byte> payload(std::size_t slot) const {
     return {front(slot) + kFrontBytes, payload_bytes_};
   }
   [[nodiscard]] bool contains(const std::byte* place) const {
-    return place >= memory_.get() && place < memory_.get() + memory_.get_deleter().bytes;
+    return place >= mapping_.get() && place < mapping_.get() + mapping_.get_deleter().bytes;
   }
+
+  // Puts the slot on huge pages, those of its neighbours that share them included, as far as the
+  // system has and allows them; what the memory holds stays. Takes as long as copying it does.
+  void use_huge_pages(std::size_t slot) const;
 
  private:
   struct Unmap {
-    std::size_t bytes;
-    void operator()(std::byte* memory) const { ::munmap(memory, bytes); }
+    std::size_t bytes = 0;
+    void operator()(std::byte* mapping) const;
   };
 
-  SlotMemory(std::byte* memory, std::size_t bytes, std::size_t payload_bytes)
-      : memory_(memory, Unmap{bytes}), payload_bytes_(payload_bytes) {}
+  SlotMemory(std::byte* mapping, std::size_t bytes, std::byte* slots, std::size_t payload_bytes)
+      : mapping_(mapping, Unmap{bytes}), slots_(slots), payload_bytes_(payload_bytes) {}
 
-  std::unique_ptr<std::byte, Unmap> memory_;
+  std::unique_ptr<std::byte, Unmap> mapping_;
+  std::byte* slots_;  // in mapping_, which has room for the whole huge pages around them
   std::size_t payload_bytes_;
 };
 

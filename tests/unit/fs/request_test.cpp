@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -113,6 +115,27 @@ TEST(Request, ReplyAndError) {
   EXPECT_EQ(request.error(), 0);
   ASSERT_TRUE(request.receive(Message(FUSE_STATFS)));
   EXPECT_TRUE(request.reply_payload().empty());
+}
+
+TEST(Request, HasHugePagesFromTheFirstLargeDirectTransferOn) {
+  class Counting final : public Request {
+   public:
+    explicit Counting(std::span<std::byte> payload) : Request(payload) {}
+    unsigned times = 0;
+
+   private:
+    void use_huge_pages() override { ++times; }
+  };
+  std::array<std::byte, 16> payload{};
+  Counting request(payload);
+  request.expect_direct(0);
+  request.expect_direct((16 << 10) - 1);
+  EXPECT_EQ(request.times, 0U);
+  request.expect_direct(16 << 10);
+  EXPECT_EQ(request.times, 1U);
+  request.expect_direct(4096);
+  request.expect_direct(1 << 20);
+  EXPECT_EQ(request.times, 1U);
 }
 
 TEST(Request, AReplyStructIsAllZero) {
