@@ -18,13 +18,19 @@ BottomHalf::~BottomHalf() {
 
 void BottomHalf::schedule() {
   AioContext& context = context_;  // whose loop may run and free it before the end of this
-  const State before = state_.fetch_or(kLinked | kSoon, std::memory_order_acq_rel);
-  if ((before & kSoon) != 0) return;
+  const State before = state_.fetch_or(kLinked | kSoon | kTold, std::memory_order_acq_rel);
+  if ((before & kTold) != 0) return;
   if ((before & kLinked) == 0) {
     BottomHalfQueue& queue = context.bottom_halves();
     context.in_home_thread() ? queue.push_at_home(*this) : queue.push(*this);
   }
   context.notify_of_call();
+}
+
+void BottomHalf::schedule_in_passing() {
+  AioContext& context = context_;
+  const State before = state_.fetch_or(kLinked | kSoon, std::memory_order_acq_rel);
+  if ((before & kLinked) == 0) context.bottom_halves().push(*this);
 }
 
 void BottomHalf::schedule_idle() {

@@ -25,6 +25,9 @@ class BottomHalf {
   // Asks for one run; idempotent until that run begins. Any thread, and signal handlers: wait-free
   // but for the wake-up, which is a write().
   void schedule();
+  // The same, in the loop's next iteration, whenever that comes: nobody is woken for it. Any
+  // thread.
+  void schedule_in_passing();
   // Asks for one run when the loop has nothing else to do, within kIdlePeriodNs. Not progress, and
   // no reason for a loop to stay awake. No effect on one that is scheduled, nor has schedule() on
   // one that waits for its idle turn. Home thread.
@@ -32,7 +35,7 @@ class BottomHalf {
   // Takes the request back. From the home thread it is certain; from another one the loop may
   // just be running it.
   void cancel() {
-    state_.fetch_and(static_cast<State>(~(kSoon | kWhenIdle)), std::memory_order_acq_rel);
+    state_.fetch_and(static_cast<State>(~(kSoon | kWhenIdle | kTold)), std::memory_order_acq_rel);
   }
 
   // Frees `bh` in the home thread, without running it again. Any thread.
@@ -50,6 +53,7 @@ class BottomHalf {
   static constexpr State kSoon = 2;
   static constexpr State kWhenIdle = 4;
   static constexpr State kFreed = 8;  // by its turn, without a run
+  static constexpr State kTold = 16;  // the loop is awake for it, or being woken
 
   AioContext& context_;
   std::function<void()> callback_;

@@ -1,6 +1,7 @@
 // Tests of WorkerPool: where jobs run and complete, how many threads, order, destruction.
 #include "loop/worker_pool.hpp"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 
 #include <gtest/gtest.h>
 
+#include "loop/timer.hpp"
 #include "tests/support/loop_test.hpp"
 
 namespace ouro::loop {
@@ -193,7 +195,7 @@ TEST_F(WorkerPoolTest, WhatHasNotBegunCanBeTakenBack) {
 
 TEST_F(WorkerPoolTest, TakesNoMoreThanMayWait) {
   Gate gate;
-  WorkerPool pool(*context_, 1, 2);
+  WorkerPool pool(*context_, 1, Placement::kAnywhere, 2);
   TestJob running([&] { gate.pass(); });
   ASSERT_TRUE(pool.try_submit(running));
   gate.wait_for(1);
@@ -323,6 +325,85 @@ TEST_F(WorkerPoolTest, DoneMayDestroyThePool) {
   poll_until([&] { return job.completions() > 0; });
   EXPECT_EQ(pool, nullptr);
   EXPECT_FALSE(poll_now());
+}
+
+// --- where and when
+// -------------------------------------------------------------------------------
+
+// Ends in passing.
+class QuietJob final : public Job {
+ public:
+  std::atomic<bool> ran = false;
+  int completions = 0;
+
+ private:
+  void run() override {
+    be_done_in_passing();
+    ran = true;
+  }
+  void done() override { ++completions; }
+};
+
+TEST_F(WorkerPoolTest, AJobMayEndWithoutWakingTheLoop) {
+  WorkerPool pool(*context_, 1);
+  QuietJob job;
+  // Nothing else would end a blocking poll().
+  for (int times = 1; times <= 3; ++times) {
+    pool.submit(job);
+    while (job.completions < times) (void)poll_now();
+  }
+  EXPECT_TRUE(job.ran);
+
+  QuietJob unseen;
+  pool.submit(unseen);
+  while (!unseen.ran) std::this_thread::yield();
+  bool over = false;
+  Timer end(*context_, [&over] { over = true; });
+  end.arm_in(20'000'000);
+  poll_until([&over] { return over; });  // or for ever
+  while (unseen.completions == 0) (void)poll_now();
+}
+
+TEST_F(WorkerPoolTest, InAHurryNoEndIsKeptBack) {
+  WorkerPool pool(*context_, 1);
+  QuietJob early;
+  pool.submit(early);
+  while (!early.ran) std::this_thread::yield();
+  pool.hurry();
+  while (early.completions == 0) (void)poll();  // asleep otherwise
+  QuietJob late;
+  pool.submit(late);
+  while (late.completions == 0) (void)poll();
+}
+
+TEST_F(WorkerPoolTest, WorkersBesideTheHomeThreadFollowIt) {
+  cpu_set_t allowed;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  WorkerPool pool(*context_, 2, Placement::kBesideHome);
+  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(cpu, &here);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof here, &here), 0);
+    for (int i = 0; i < 3; ++i) {  // the first may begin before it is moved
+      cpu_set_t found;
+      CPU_ZERO(&found);
+      TestJob job([&] { (void)::sched_getaffinity(0, sizeof found, &found); });
+      pool.submit(job);
+      poll_until([&] { return job.completions() > 0; });
+      if (i > 0) {
+        EXPECT_TRUE(CPU_EQUAL(&found, &here)) << "CPU " << cpu;
+      }
+    }
+  }
+  ASSERT_EQ(::sched_setaffinity(0, sizeof allowed, &allowed), 0);
+  WorkerPool anywhere(*context_, 1);
+  cpu_set_t found;
+  TestJob job([&] { (void)::sched_getaffinity(0, sizeof found, &found); });
+  anywhere.submit(job);
+  poll_until([&] { return job.completions() > 0; });
+  EXPECT_TRUE(CPU_EQUAL(&found, &allowed));
 }
 
 // --- no thread to be had -------------------------------------------------------------------------
