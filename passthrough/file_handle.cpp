@@ -63,6 +63,16 @@ void FileHandle::set_cached() {
   if (inode_->content) inode_->content->begin_cached_open();
 }
 
+bool FileHandle::closes_at_once() const {
+  if (kind_ != FileSystemKind::kLocal) return false;
+  const int flags = ::fcntl(buffered_.get(), F_GETFL);
+  if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY) return false;
+  struct ::statx stat {};
+  return ::statx(buffered_.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &stat) ==
+             0 &&
+         stat.stx_nlink > 0;
+}
+
 std::optional<Credentials> FileHandle::payer() const {
   const Opener opener = opener_;
   return Credentials::payer(opener.uid, opener.gid);

@@ -51,6 +51,8 @@ class FileHandle {
   }
   // Whether close() can tell an error that nothing else has told.
   [[nodiscard]] bool close_can_fail() const { return kind_ != FileSystemKind::kLocal; }
+  // Whether to close it cannot take long: nothing was written by it, and no file ends with it.
+  [[nodiscard]] bool closes_at_once() const;
   // The O_DIRECT descriptor, opened at the first use (fcntl(F_SETFL, O_DIRECT) after open).
   // Errors: EINVAL where the file system has no direct I/O, EMFILE, and EACCES where a plain
   // user's daemon may not open the file a second time.

@@ -17,6 +17,18 @@ class InlineExecutor final : public Executor {
   const ProcessIdentity& identity_;
 };
 
+// Makes only calls that cannot block, and refuses all others (see Executor).
+class TryingExecutor final : public Executor {
+ public:
+  explicit TryingExecutor(const ProcessIdentity& identity)
+      : Executor(Blocking::kRefused), identity_(identity) {}
+  loop::KernelResult wait(SyncOp& op) override;
+  [[nodiscard]] const ProcessIdentity& identity() const override { return identity_; }
+
+ private:
+  const ProcessIdentity& identity_;
+};
+
 class InlineAsyncExecutor final : public AsyncExecutor {
  public:
   InlineAsyncExecutor(loop::AioContext& context, const ProcessIdentity& identity)

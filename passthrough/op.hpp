@@ -5,6 +5,8 @@
 // points to until then.
 #pragma once
 
+#include <optional>
+
 #include "loop/op.hpp"
 #include "loop/result.hpp"
 #include "passthrough/credentials.hpp"
@@ -20,6 +22,9 @@ class Op : public loop::Op {
 // An operation that somebody waits for. Lives on the stack of the one who waits.
 class SyncOp : public Op {
  public:
+  // Its third face: call(), if it can be known not to block. Empty: it would, or that is not known.
+  [[nodiscard]] virtual std::optional<loop::KernelResult> try_call() { return std::nullopt; }
+
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] loop::KernelResult result() const { return result_; }
 

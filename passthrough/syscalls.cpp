@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "loop/uring_abi.hpp"
@@ -16,30 +17,50 @@ namespace {
 using loop::from_libc;
 using loop::KernelResult;
 
-// An operation made of two functions: `Prepare(io_uring_sqe*)` and `Call()`, which both name the
-// same arguments.
-template <typename Prepare, typename Call>
-class TwoFacedOp final : public SyncOp {
+// Of an operation that may always block.
+struct NoTry {
+  std::optional<KernelResult> operator()() const { return std::nullopt; }
+};
+
+// An operation made of functions that all name the same arguments: `Prepare(io_uring_sqe*)`,
+// `Call()`, and `Try()` for try_call().
+template <typename Prepare, typename Call, typename Try>
+class FacedOp final : public SyncOp {
  public:
-  TwoFacedOp(std::uint8_t opcode, Prepare prepare, Call call)
-      : opcode_(opcode), prepare_(std::move(prepare)), call_(std::move(call)) {}
+  FacedOp(std::uint8_t opcode, Prepare prepare, Call call, Try try_call)
+      : opcode_(opcode),
+        prepare_(std::move(prepare)),
+        call_(std::move(call)),
+        try_call_(std::move(try_call)) {}
 
   [[nodiscard]] std::uint8_t opcode() const override { return opcode_; }
   void prepare(io_uring_sqe& sqe) override { prepare_(&sqe); }
   [[nodiscard]] KernelResult call() override { return from_libc(call_()); }
+  [[nodiscard]] std::optional<KernelResult> try_call() override { return try_call_(); }
 
  private:
   const std::uint8_t opcode_;
   Prepare prepare_;
   Call call_;
+  Try try_call_;
 };
 
-template <typename Prepare, typename Call>
+template <typename Prepare, typename Call, typename Try = NoTry>
 KernelResult run(Executor& executor, std::uint8_t opcode, const Credentials* credentials,
-                 Prepare prepare, Call call) {
-  TwoFacedOp op(opcode, std::move(prepare), std::move(call));
+                 Prepare prepare, Call call, Try try_call = {}) {
+  FacedOp op(opcode, std::move(prepare), std::move(call), std::move(try_call));
   op.credentials = credentials;
   return executor.wait(op);
+}
+
+// KERNEL(5.12): by RESOLVE_CACHED the path is followed in memory alone, or the answer is EAGAIN. To
+// open what is found can block all the same (leases, fanotify), but not for O_PATH.
+std::optional<KernelResult> try_openat2(int dir_fd, const char* path, open_how how) {
+  if ((how.flags & O_PATH) == 0) return std::nullopt;
+  how.resolve |= RESOLVE_CACHED;
+  const KernelResult result = from_libc(::syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+  // EINVAL: of a kernel that does not know it.
+  return result == -EAGAIN || result == -EINVAL ? std::nullopt : std::optional(result);
 }
 
 char* as_text(std::byte* bytes) {
@@ -63,7 +84,8 @@ KernelResult openat2(Executor& executor, int dir_fd, const char* path, const ope
   return run(
       executor, IORING_OP_OPENAT2, credentials,
       [&](io_uring_sqe* sqe) { ::io_uring_prep_openat2(sqe, dir_fd, path, &mutable_how); },
-      [&] { return ::syscall(SYS_openat2, dir_fd, path, &mutable_how, sizeof mutable_how); });
+      [&] { return ::syscall(SYS_openat2, dir_fd, path, &mutable_how, sizeof mutable_how); },
+      [&] { return try_openat2(dir_fd, path, how); });
 }
 
 KernelResult statx(Executor& executor, int fd, unsigned flags, unsigned mask, struct ::statx& out) {
@@ -71,7 +93,11 @@ KernelResult statx(Executor& executor, int fd, unsigned flags, unsigned mask, st
   return run(
       executor, IORING_OP_STATX, nullptr,
       [&](io_uring_sqe* sqe) { ::io_uring_prep_statx(sqe, fd, "", all_flags, mask, &out); },
-      [&] { return ::statx(fd, "", all_flags, mask, &out); });
+      [&] { return ::statx(fd, "", all_flags, mask, &out); },
+      [&] {
+        const int cached_flags = (all_flags & ~AT_STATX_SYNC_TYPE) | AT_STATX_DONT_SYNC;
+        return std::optional(from_libc(::statx(fd, "", cached_flags, mask, &out)));
+      });
 }
 
 KernelResult mkdirat(Executor& executor, int dir_fd, const char* name, mode_t mode,

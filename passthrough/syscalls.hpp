@@ -42,7 +42,8 @@ using loop::KernelResult;
 
 KernelResult openat2(Executor& executor, int dir_fd, const char* path, const open_how& how,
                      const Credentials* credentials = nullptr);
-// `mask`: STATX_*; `flags` are added to AT_EMPTY_PATH.
+// `mask`: STATX_*; `flags` are added to AT_EMPTY_PATH. An executor that refuses what can block is
+// told what the kernel knows without asking (AT_STATX_DONT_SYNC).
 KernelResult statx(Executor& executor, int fd, unsigned flags, unsigned mask, struct ::statx& out);
 KernelResult mkdirat(Executor& executor, int dir_fd, const char* name, mode_t mode,
                      const Credentials* credentials);

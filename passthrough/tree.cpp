@@ -83,6 +83,7 @@ Result<Entry> Tree::intern(Executor& executor, UniqueFd path_fd) {
   Entry entry;
   OURO_TRY(loop::to_status(sys::statx(executor, path_fd.get(), 0, kEntryMask, entry.stat)));
   const FileKey key = key_of(entry.stat);
+  OURO_TRY(check_truth(executor, key.device, path_fd.get()));
   entry.stat.stx_ino = devices_.shown_inode(key.device, key.inode);
   OURO_TRY_ASSIGN(entry.node,
                   hold(executor, {key, entry.stat.stx_mode & mode_t{S_IFMT}, std::move(path_fd)}));

@@ -219,6 +219,10 @@ class Tree {
   // lookup() and attributes() of what is pinned already.
   [[nodiscard]] Result<Entry> lookup_in(Executor& executor, const PinnedInode& directory,
                                         const char* name);
+  // Attributes that an executor has which refuses what can block are true only where nobody but
+  // this machine's kernel changes them; elsewhere they are refused. `fd`: of that file, on
+  // `device`.
+  [[nodiscard]] Status check_truth(Executor& executor, std::uint64_t device, int fd);
   [[nodiscard]] Result<struct ::statx> attributes_of(Executor& executor, const PinnedInode& inode,
                                                      unsigned sync, unsigned mask);
 

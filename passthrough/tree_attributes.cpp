@@ -127,8 +127,15 @@ Result<struct ::statx> Tree::attributes_of(Executor& executor, const PinnedInode
                                            unsigned sync, unsigned mask) {
   struct ::statx stat {};
   OURO_TRY(to_status(sys::statx(executor, inode.fd(), sync, mask, stat)));
+  OURO_TRY(check_truth(executor, inode->key.device, inode.fd()));
   stat.stx_ino = devices_.shown_inode(inode->key.device, inode->key.inode);
   return stat;
+}
+
+Status Tree::check_truth(Executor& executor, std::uint64_t device, int fd) {
+  if (!executor.refuses_blocking()) return {};
+  if (kinds_.kind_of(executor, device, fd) == FileSystemKind::kLocal) return {};
+  return to_status(executor.refuse());
 }
 
 Result<struct ::statx> Tree::change_attributes(Executor& executor, NodeId node,

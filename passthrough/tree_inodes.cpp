@@ -44,10 +44,10 @@ Result<PinnedInode> Tree::pin(Executor& executor, NodeId node) {
 Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
   const bool wants_handles = options_.file_handles && inodes_.limits_descriptors();
   if (wants_handles && S_ISDIR(inode.type) && !mounts_.knows(inode.key.mount)) {
-    (void)executor.call([&]() -> loop::KernelResult {
+    OURO_TRY(to_status(executor.call([&]() -> loop::KernelResult {
       (void)learn_mount(inode);
       return 0;
-    });
+    })));
   }
   if (const auto node = inodes_.try_intern(inode)) return *node;
   if (mounts_.find(inode.key.mount) >= 0) {
@@ -58,7 +58,7 @@ Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
 
 Result<SourceHandle> Tree::handle_of(Executor& executor, int fd) {
   Result<SourceHandle> handle = fail(EOPNOTSUPP);
-  (void)executor.call([&]() -> loop::KernelResult {
+  (void)executor.call_at_once([&]() -> loop::KernelResult {
     handle = SourceHandle::of(fd);
     return 0;
   });

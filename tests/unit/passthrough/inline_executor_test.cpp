@@ -54,6 +54,48 @@ TEST(InlineExecutor, RunsUnderTheCredentialsOfTheOp) {
   EXPECT_EQ(fs_gid(), 0U);
 }
 
+class TryWhoAmI final : public SyncOp {
+ public:
+  [[nodiscard]] std::uint8_t opcode() const override { return IORING_OP_NOP; }
+  void prepare(io_uring_sqe& sqe) override { ::io_uring_prep_nop(&sqe); }
+  [[nodiscard]] loop::KernelResult call() override {
+    ADD_FAILURE() << "that may block";
+    return 0;
+  }
+  [[nodiscard]] std::optional<loop::KernelResult> try_call() override { return fs_uid(); }
+};
+
+TEST(TryingExecutor, RefusesWhatCanBlock) {
+  TryingExecutor executor(test_identity());
+  EXPECT_TRUE(executor.refuses_blocking());
+  WhoAmI op;
+  EXPECT_EQ(executor.wait(op), -EAGAIN);
+  EXPECT_EQ(op.calls, 0);
+  EXPECT_TRUE(executor.take_refusal());
+  EXPECT_FALSE(executor.take_refusal()) << "it was told";
+  bool called = false;
+  const auto call = [&called] {
+    called = true;
+    return loop::KernelResult{0};
+  };
+  EXPECT_EQ(executor.call(call), -EAGAIN);
+  EXPECT_TRUE(executor.take_refusal());
+  EXPECT_EQ(executor.call(nullptr, call), -EAGAIN);
+  EXPECT_TRUE(executor.take_refusal());
+  EXPECT_FALSE(called);
+  EXPECT_EQ(executor.inline_calls(), 0U);
+}
+
+TEST(TryingExecutor, DoesWhatCannot) {
+  TryingExecutor executor(test_identity());
+  TryWhoAmI op;
+  EXPECT_EQ(executor.wait(op), ::geteuid());
+  EXPECT_EQ(executor.call_at_once([] { return loop::KernelResult{-EAGAIN}; }), -EAGAIN);
+  EXPECT_EQ(executor.inline_calls(), 2U);
+  EXPECT_FALSE(executor.take_refusal()) << "that was the kernel's own";
+  EXPECT_FALSE(InlineExecutor(test_identity()).refuses_blocking());
+}
+
 TEST(InlineAsyncExecutor, CompletesInALaterDispatchPhase) {
   const auto context = loop::AioContext::create().value();
   InlineAsyncExecutor executor(*context, test_identity());

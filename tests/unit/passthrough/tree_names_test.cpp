@@ -1,7 +1,11 @@
 // Operations on names: what they make and find, how lookups are counted, what names are refused.
 #include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 #include <array>
+#include <filesystem>
+#include <iterator>
 #include <limits>
 
 #include "tests/unit/passthrough/acl_value.hpp"
@@ -37,6 +41,54 @@ TEST_P(TreeNamesTest, LookupFindsEveryKindOfFile) {
     EXPECT_NE(entry->stat.stx_mask & STATX_BTIME, 0U) << name;
   }
   EXPECT_EQ(tree().inode_count(), 5U);
+}
+
+TEST_P(TreeNamesTest, WhatIsKnownIsHadWithoutBlocking) {
+  struct ::statfs file_system {};
+  ASSERT_EQ(::statfs(dir_.path().c_str(), &file_system), 0);
+  if (file_system.f_type != EXT4_SUPER_MAGIC && file_system.f_type != TMPFS_MAGIC) {
+    GTEST_SKIP() << dir_.path() << " is not on a file system that is known as local";
+  }
+  write_file(path("known"), "content");
+  TryingExecutor trying(test_identity());
+  const auto entry = tree().lookup(trying, kRootNode, "known");
+  ASSERT_EQ(error_of(entry), 0);
+  EXPECT_FALSE(trying.take_refusal());
+  EXPECT_EQ(entry->stat.stx_size, 7U);
+  EXPECT_EQ(error_of(tree().attributes(trying, entry->node, 0, STATX_BASIC_STATS)), 0);
+  EXPECT_FALSE(trying.take_refusal());
+  // Nobody has ever asked for that name, so it takes a look at the disk.
+  EXPECT_EQ(error_of(tree().lookup(trying, kRootNode, "never-asked-for")), EAGAIN);
+  EXPECT_TRUE(trying.take_refusal());
+  EXPECT_EQ(tree().inode_count(), 2U);
+  // Now it is known not to be there.
+  EXPECT_EQ(error_of(tree().lookup(executor(), kRootNode, "never-asked-for")), ENOENT);
+  EXPECT_EQ(error_of(tree().lookup(trying, kRootNode, "never-asked-for")), ENOENT);
+  EXPECT_FALSE(trying.take_refusal());
+}
+
+TEST_P(TreeNamesTest, WithoutBlockingNothingIsOpenedOrChanged) {
+  write_file(path("f"), "content");
+  const NodeId node = look("f");
+  TryingExecutor trying(test_identity());
+  const auto expect_refused = [&](int error) {
+    EXPECT_EQ(error, EAGAIN);
+    EXPECT_TRUE(trying.take_refusal());
+  };
+  expect_refused(error_of(tree().mkdir(trying, kRootNode, "d", creation(0755))));
+  expect_refused(error_of(tree().symlink(trying, kRootNode, "s", "f", creation(0777))));
+  expect_refused(error_of(tree().link(trying, node, kRootNode, "l")));
+  expect_refused(error_of(tree().unlink(trying, kRootNode, "f")));
+  expect_refused(error_of(tree().rename(trying, kRootNode, "f", kRootNode, "g", 0)));
+  expect_refused(error_of(tree().open(trying, node, O_RDONLY, std::nullopt)));
+  expect_refused(error_of(tree().opendir(trying, kRootNode)));
+  expect_refused(error_of(tree().change_attributes(trying, node, {}, {.mode = mode_t{0600}})));
+  expect_refused(error_of(tree().statfs(trying, node)));
+  EXPECT_EQ(tree().inode_count(), 2U);
+  EXPECT_EQ(tree().open_count(), 0U);
+  EXPECT_EQ(mode_of(path("f")), 0644U);
+  const std::filesystem::directory_iterator names(dir_.path());
+  EXPECT_EQ(std::distance(begin(names), end(names)), 1);
 }
 
 TEST_P(TreeNamesTest, LookupErrors) {
