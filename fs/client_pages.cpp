@@ -63,7 +63,7 @@ PageWatch::PageWatch(loop::AioContext& context, passthrough::Tree& tree,
       worker_(context, 1) {}
 
 void PageWatch::begin() {
-  if (tree_.watches_content() && !running_ && !timer_.armed()) timer_.arm_in(period_ns_);
+  if (!is_on()) timer_.arm_in(period_ns_);
 }
 
 void PageWatch::run() {

@@ -51,6 +51,10 @@ class PageWatch final : private loop::Job {
 
   // After an opening.
   void begin();
+  // Whether that would change nothing.
+  [[nodiscard]] bool is_on() const {
+    return !tree_.watches_content() || running_ || timer_.armed();
+  }
 
  private:
   void run() override;

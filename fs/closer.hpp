@@ -8,13 +8,16 @@
 #include <vector>
 
 #include "loop/worker_pool.hpp"
+#include "passthrough/file_handle.hpp"
 
 namespace ouro::fs {
 
 class Closer {
  public:
-  // Lets go of `object` (null: nothing is done), now or soon. The loop's thread.
-  virtual void close(std::shared_ptr<const void> object) = 0;
+  // Lets go of `object` (null: nothing is done), now or soon. `file`: what it is, if it is an open
+  // file and nothing else. The loop's thread.
+  virtual void close(std::shared_ptr<const void> object,
+                     const passthrough::FileHandle* file = nullptr) = 0;
 
  protected:
   ~Closer() = default;
@@ -23,17 +26,22 @@ class Closer {
 // Here and now. Any thread, one object each.
 class InlineCloser final : public Closer {
  public:
-  void close(std::shared_ptr<const void> object) override { object.reset(); }
+  void close(std::shared_ptr<const void> object,
+             const passthrough::FileHandle* /*file*/ = nullptr) override {
+    object.reset();
+  }
 };
 
-// In a worker of the loop's pool, one at a time: one that hangs delays other closes only, and what
-// waits is bounded by what may be open. Outlives the pool, and closes what is left then.
+// Here what cannot take long, and else in a worker of the loop's pool, one at a time: one that
+// hangs delays other closes only, and what waits is bounded by what may be open. Outlives the pool,
+// and closes what is left then.
 class PoolCloser final : public Closer, private loop::Job {
  public:
   explicit PoolCloser(loop::WorkerPool& pool) : pool_(pool) {}
 
-  void close(std::shared_ptr<const void> object) override {
-    if (!object) return;
+  void close(std::shared_ptr<const void> object,
+             const passthrough::FileHandle* file = nullptr) override {
+    if (!object || (file != nullptr && file->closes_at_once())) return;
     waiting_.push_back(std::move(object));
     if (closing_.empty()) begin();
   }

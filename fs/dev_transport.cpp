@@ -190,6 +190,15 @@ void DevTransport::reply(Request& request) {
   context_.start(static_cast<Slot&>(request));
 }
 
+bool DevTransport::reply_here(Request& request) {
+  auto& slot = static_cast<Slot&>(request);
+  return slot.call() == static_cast<loop::KernelResult>(slot.outgoing().size());
+}
+
+void DevTransport::replied(Request& request) {
+  recycle(static_cast<Slot&>(request));
+}
+
 void DevTransport::drop(Request& request) {
   recycle(static_cast<Slot&>(request));
 }

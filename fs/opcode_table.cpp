@@ -10,14 +10,15 @@ namespace {
 
 namespace ops = operations;
 
+constexpr auto kLooks = Route::kLooks;
 constexpr auto kWaits = Route::kWaits;
 constexpr auto kCalls = Route::kCalls;
 
 // clang-format off
 constexpr OpcodeRow kRows[] = {
-    {FUSE_LOOKUP, "LOOKUP", 2, kWaits, ops::lookup, nullptr, ops::undo_entry},
+    {FUSE_LOOKUP, "LOOKUP", 2, kLooks, ops::lookup, nullptr, ops::undo_entry},
     {FUSE_FORGET, "FORGET", sizeof(fuse_forget_in), Route::kControl},
-    {FUSE_GETATTR, "GETATTR", sizeof(fuse_getattr_in), kWaits, ops::getattr},
+    {FUSE_GETATTR, "GETATTR", sizeof(fuse_getattr_in), kLooks, ops::getattr},
     {FUSE_SETATTR, "SETATTR", sizeof(fuse_setattr_in), kCalls, ops::setattr},
     {FUSE_READLINK, "READLINK", 0, kCalls, ops::readlink},
     {FUSE_SYMLINK, "SYMLINK", 4, kWaits, ops::symlink, nullptr, ops::undo_entry},
@@ -57,7 +58,7 @@ constexpr OpcodeRow kRows[] = {
     {FUSE_LSEEK, "LSEEK", sizeof(fuse_lseek_in), kCalls, ops::lseek},
     {FUSE_COPY_FILE_RANGE, "COPY_FILE_RANGE", sizeof(fuse_copy_file_range_in), Route::kPool, ops::copy_file_range},
     {FUSE_TMPFILE, "TMPFILE", sizeof(fuse_create_in), kWaits, ops::tmpfile, nullptr, ops::undo_create},
-    {wire::kStatx, "STATX", sizeof(wire::StatxIn), kWaits, ops::statx},
+    {wire::kStatx, "STATX", sizeof(wire::StatxIn), kLooks, ops::statx},
     {wire::kCopyFileRange64, "COPY_FILE_RANGE_64", sizeof(fuse_copy_file_range_in), Route::kPool, ops::copy_file_range_64},
     // Not served, so that the kernel does it itself and never asks again (ENOSYS is remembered):
     // POLL (regular files are always ready), BMAP and SYNCFS (never sent to a mount of type fuse).

@@ -33,8 +33,9 @@ using Reply = loop::Result<std::size_t>;
 enum class Route : std::uint8_t {
   kControl,  // the server's own: no reply, or none from a handler; never held back
   kAtOnce,   // never waits, and is served even from the slots kept back (RELEASE)
+  kLooks,    // metadata that is mostly known to the kernel: tried first where nothing may block
   kWaits,    // metadata: may wait for the ring in a nested loop, one at a time
-  kCalls,    // metadata without an SQE form: like kPool where metadata waits, else like kWaits
+  kCalls,    // metadata without an SQE form
   kPool,     // has no SQE form and can take long: a worker thread
   kData,     // starts an operation and replies when it is done
 };

@@ -199,8 +199,12 @@ Reply release(OperationContext& context, Request& request) {
   if (!ArgumentReader(request.arguments()).read(in)) return loop::fail(EINVAL);
   using Flock = passthrough::FileLocks::Flock;
   const bool unlocks = (in.release_flags & FUSE_RELEASE_FLOCK_UNLOCK) != 0;
-  context.closer.close(context.tree.locks().release(context.tree.release(in.fh), in.fh,
-                                                    unlocks ? Flock::kUnlock : Flock::kNone));
+  auto file = context.tree.release(in.fh);
+  const passthrough::FileHandle* opened = file.get();
+  auto left =
+      context.tree.locks().release(std::move(file), in.fh, unlocks ? Flock::kUnlock : Flock::kNone);
+  if (left.get() != opened) opened = nullptr;  // there are locks to give up as well
+  context.closer.close(std::move(left), opened);
   return 0;
 }
 

@@ -13,6 +13,7 @@ bool Request::receive(std::span<const std::byte> message) {
   reply_bytes_ = 0;
   left_open_ = false;
   wants_worker_ = false;
+  replied_ = false;
   interrupted_ = false;
   goes_past_.reset();
   arguments_ = message.subspan(sizeof header_);

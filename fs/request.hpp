@@ -109,6 +109,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   bool left_open_ = false;
   bool wants_worker_ = false;
   bool has_huge_pages_ = false;
+  bool replied_ = false;  // by the worker that ran it
 
   // The server's bookkeeping.
   passthrough::TransferOp transfer_;
@@ -120,6 +121,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;
   bool interrupted_ = false;        // while a worker ran it
+  bool may_end_late_ = false;       // if a worker has replied: its slot is not needed
   Request* next_ = nullptr;         // on a FIFO of the server
   Request* next_active_ = nullptr;  // in the server's list of requests in progress
   Request* previous_active_ = nullptr;

@@ -41,6 +41,10 @@ bool adds_inode(std::uint32_t opcode) {
   }
 }
 
+bool is_metadata(const OpcodeRow& row) {
+  return row.route == Route::kLooks || row.route == Route::kWaits || row.route == Route::kCalls;
+}
+
 bool opens_file(std::uint32_t opcode) {
   return opcode == FUSE_OPEN || opcode == FUSE_CREATE || opcode == FUSE_TMPFILE;
 }
@@ -50,6 +54,11 @@ bool opens_file(std::uint32_t opcode) {
 // drops none, so that what was read anew meanwhile would stay.
 bool leaves_stale_pages(const Request& request) {
   return request.goes_past() && request.goes_past()->may_have_pages();
+}
+
+// Where the loop is not to be held up, closing is none of its business either.
+bool closes_elsewhere(const Executors& executors) {
+  return executors.nested != nullptr || executors.metadata.refuses_blocking();
 }
 
 // For a count that one thread writes and others look at: cheaper than an atomic addition.
@@ -66,17 +75,17 @@ Server::Server(loop::AioContext& context, Transport& transport, passthrough::Tre
     : context_(context),
       transport_(transport),
       executors_(executors),
-      calls_(executors.nested != nullptr ? Route::kPool : Route::kWaits),
       lock_replies_(tree.locks(), transport),
       operation_{
           tree,       executors.metadata,
-          connection, executors.nested != nullptr ? static_cast<Closer&>(pool_closer_) : closer_,
+          connection, closes_elsewhere(executors) ? static_cast<Closer&>(pool_closer_) : closer_,
           transport,  lock_replies_},
       relay_(relay),
       log_(std::move(log)),
       patience_(context, [this] { pool_deferred(); }),
       pool_closer_(pool_),
       pool_(context, kMaxWorkers),
+      near_pool_(context, kMaxWorkers, loop::Placement::kBesideHome),
       pruner_(context, tree, transport, log_),
       page_dropper_(context, transport),
       page_watch_(context, tree, connection, executors.metadata.identity(), transport),
@@ -86,6 +95,8 @@ void Server::drain() {
   draining_ = true;
   transport_.stop();
   lock_replies_.abandon();
+  pool_.hurry();
+  near_pool_.hurry();
 }
 
 void Server::on_disconnect(Disconnect reason) {
@@ -139,8 +150,7 @@ bool Server::is_turned_away(const Request& request) const {
   if (!only_user) return false;
   const uid_t uid = request.header().uid;
   // What was opened may be used, and is closed, by whoever holds it.
-  const Route route = request.row_->route;
-  return uid != 0 && uid != *only_user && (route == Route::kWaits || route == Route::kCalls) &&
+  return uid != 0 && uid != *only_user && is_metadata(*request.row_) &&
          !uses_handle(request.header().opcode);
 }
 
@@ -155,6 +165,7 @@ void Server::admit(Request& request) {
       return control(request);
     case Route::kAtOnce:
       return run_handler(request);
+    case Route::kLooks:
     case Route::kWaits:
     case Route::kCalls:
     case Route::kPool:
@@ -215,14 +226,29 @@ void Server::start(Request& request) {
   if (operation_.tree.is_full() && adds_inode(request.header().opcode)) {
     return submit_to_pool(request);
   }
-  const Route route = request.row_->route;
-  switch (route == Route::kCalls ? calls_ : route) {
-    case Route::kData:
+  switch (way_of(request.row_->route)) {
+    case Way::kTransfer:
       return begin_data(request);
-    case Route::kPool:
+    case Way::kInPool:
       return submit_to_pool(request);
-    default:
+    case Way::kHere:
       return waiting_ != nullptr ? defer(request) : run_waiting(request);
+  }
+}
+
+Server::Way Server::way_of(Route route) const {
+  const bool refuses = executors_.metadata.refuses_blocking();
+  switch (route) {
+    case Route::kData:
+      return Way::kTransfer;
+    case Route::kLooks:
+      return Way::kHere;
+    case Route::kWaits:
+      return refuses ? Way::kInPool : Way::kHere;
+    case Route::kCalls:
+      return refuses || executors_.nested != nullptr ? Way::kInPool : Way::kHere;
+    default:
+      return Way::kInPool;
   }
 }
 
@@ -268,6 +294,7 @@ void Server::run_waiting(Request& request) {
 
 void Server::run_handler(Request& request) {
   const Reply result = request.row_->handle(operation_, request);
+  if (executors_.metadata.take_refusal()) request.ask_for_worker();
   request.wants_worker_ ? submit_to_pool(request) : reply(request, result);
 }
 
@@ -294,7 +321,17 @@ void Server::submit_to_pool(Request& request) {
   ++counters_.pooled;
   request.stage_ = Request::Stage::kPooled;
   request.wants_worker_ = false;
-  pool_.submit(request);
+  ++in_pool_;
+  // Nobody waits for the end of what a worker has answered, unless its slot is needed.
+  const bool begins_watch = opens_file(request.header().opcode) && !page_watch_.is_on();
+  request.may_end_late_ = in_pool_ <= kUnreported && parked_.empty() && !begins_watch;
+  pool_of(request).submit(request);
+}
+
+// What would have run here, if it could not block, is short.
+loop::WorkerPool& Server::pool_of(const Request& request) {
+  const bool is_short = executors_.metadata.refuses_blocking() && is_metadata(*request.row_);
+  return is_short ? near_pool_ : pool_;
 }
 
 void Server::run_in_pool(Request& request) {
@@ -305,9 +342,14 @@ void Server::run_in_pool(Request& request) {
                              lock_replies_,   true};
   const Reply result = request.row_->handle(operation, request);
   result ? request.succeed(*result) : request.fail(result.error().value());
+  if (request.left_open_ || !transport_.reply_here(request)) return;
+  request.replied_ = true;
+  replied_count_.fetch_add(1, std::memory_order_relaxed);
+  if (request.may_end_late_) request.be_done_in_passing();
 }
 
 void Server::finish_pooled(Request& request) {
+  --in_pool_;
   send(request);
 }
 
@@ -327,7 +369,12 @@ void Server::send(Request& request) {
   request.stage_ = Request::Stage::kIdle;
   if (request.left_open_) return leave_to_wait(request);
   if (request.error() == 0 && opens_file(request.header().opcode)) page_watch_.begin();
-  transport_.reply(request);
+  if (request.replied_) {
+    replied_count_.fetch_sub(1, std::memory_order_relaxed);
+    transport_.replied(request);
+  } else {
+    transport_.reply(request);
+  }
   pruner_.prune_if_crowded();
 }
 

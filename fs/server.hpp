@@ -7,7 +7,9 @@
 // may wait for the ring in a nested loop, one at a time: what comes meanwhile is deferred, in
 // order, and when a wait lasts longer than kPatienceNs the deferred ones go to the worker pool, so
 // that a held operation parks nobody. Where metadata waits like that, what has no SQE form goes to
-// the pool at once, and so does what is closed. FORGET, INTERRUPT and RELEASE never wait and are
+// the pool at once, and so does what is closed. With an executor that refuses what can block,
+// nothing waits here: handlers of Route::kLooks are tried, and run again in the pool if they were
+// refused anything; the others go there at once. FORGET, INTERRUPT and RELEASE never wait and are
 // served as long as ParkedRequests is not full.
 #pragma once
 
@@ -88,8 +90,10 @@ class LockReplies final : public passthrough::LockListener {
 class Server final : public RequestSink {
  public:
   static constexpr std::int64_t kPatienceNs = 10'000'000;
-  static constexpr unsigned kMaxWorkers = 16;
+  static constexpr unsigned kMaxWorkers = 64;
   static constexpr std::size_t kReservedSlots = 8;
+  // As many may have been answered by workers before the loop is woken to take their slots back.
+  static constexpr std::size_t kUnreported = 16;
 
   Server(loop::AioContext& context, Transport& transport, passthrough::Tree& tree,
          const Executors& executors, const Connection& connection, InterruptRelay& relay,
@@ -99,9 +103,12 @@ class Server final : public RequestSink {
 
   // Stops taking requests; finished() becomes true when those in progress are answered.
   void drain();
-  [[nodiscard]] bool finished() const { return draining_ && idle() && parked_.empty(); }
-  // Whether no request is in progress. Any thread.
-  [[nodiscard]] bool idle() const { return active_count_.load(std::memory_order_relaxed) == 0; }
+  [[nodiscard]] bool finished() const { return draining_ && active_ == nullptr && parked_.empty(); }
+  // Whether every request is answered. Any thread.
+  [[nodiscard]] bool idle() const {
+    return active_count_.load(std::memory_order_relaxed) ==
+           replied_count_.load(std::memory_order_relaxed);
+  }
   // Why the kernel ended the connection, if it did.
   [[nodiscard]] std::optional<Disconnect> disconnected() const { return disconnected_; }
   // Asks this server for a request that another one was told to interrupt. Any thread.
@@ -131,12 +138,16 @@ class Server final : public RequestSink {
   void admit(Request& request);
   void park(Request& request);
   void start(Request& request);
+  // How a request of that route is run here, once it has a slot.
+  enum class Way : std::uint8_t { kHere, kInPool, kTransfer };
+  [[nodiscard]] Way way_of(Route route) const;
   void begin_data(Request& request);
   void run_waiting(Request& request);
   void run_handler(Request& request);
   void defer(Request& request);
   void pool_deferred();
   void submit_to_pool(Request& request);
+  [[nodiscard]] loop::WorkerPool& pool_of(const Request& request);
   void unpark();
   void read_on();
   void reply(Request& request, const Reply& result);
@@ -155,7 +166,6 @@ class Server final : public RequestSink {
   loop::AioContext& context_;
   Transport& transport_;
   const Executors executors_;
-  const Route calls_;  // what Route::kCalls is here
   InlineCloser closer_;
   LockReplies lock_replies_;  // before the pool, which may begin waits
   OperationContext operation_;
@@ -164,8 +174,10 @@ class Server final : public RequestSink {
 
   bool draining_ = false;
   std::optional<Disconnect> disconnected_;
-  Request* active_ = nullptr;                  // requests in progress, doubly linked, newest first
-  std::atomic<std::size_t> active_count_ = 0;  // written by the loop's thread only
+  Request* active_ = nullptr;                   // requests in progress, doubly linked, newest first
+  std::atomic<std::size_t> active_count_ = 0;   // written by the loop's thread only
+  std::atomic<std::size_t> replied_count_ = 0;  // of these, by workers, and not yet ended here
+  std::size_t in_pool_ = 0;                     // not yet ended here
   ParkedRequests parked_;
   Queue deferred_;
   Request* waiting_ = nullptr;  // whose handler is in a nested wait
@@ -173,6 +185,7 @@ class Server final : public RequestSink {
   loop::Timer patience_;
   PoolCloser pool_closer_;  // before the pool, which it gives a job to
   loop::WorkerPool pool_;
+  loop::WorkerPool near_pool_;
   Pruner pruner_;
   PageDropper page_dropper_;
   PageWatch page_watch_;

@@ -85,8 +85,9 @@ void Server::interrupt_request(Request& request) {
       // What has begun ends with its system call, or with the wait for a lock that it begins.
       request.interrupted_ = true;
       if (request.row_->route == Route::kData) return;  // done, but for its end
-      if (pool_.cancel(request)) reply_error(request, EINTR);
-      return;
+      if (!pool_of(request).cancel(request)) return;
+      --in_pool_;
+      return reply_error(request, EINTR);
     case Request::Stage::kIdle:
       return;  // a reply on its way
   }

@@ -44,9 +44,9 @@ std::string describe(const Shared& shared, bool by_ring, bool has_ring) {
   } else {
     text += has_ring && shared.backing == Backing::kRing ? "ring" : "inline";
   }
-  text +=
-      has_ring && shared.metadata == Metadata::kNested ? " metadata=nested" : " metadata=inline";
-  return text;
+  if (shared.metadata == Metadata::kAuto) return text + " metadata=auto";
+  const bool nested = has_ring && shared.metadata == Metadata::kNested;
+  return text + (nested ? " metadata=nested" : " metadata=inline");
 }
 
 void add_kernel_opens(std::string& line, const KernelBacking* kernel) {
@@ -129,6 +129,7 @@ ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> cont
       context_(std::move(context)),
       ring_(*context_, shared.identity),
       inline_(shared.identity),
+      trying_(shared.identity),
       inline_data_(*context_, shared.identity),
       tree_(shared.tree),
       kernel_backing_(shared.connection.kernel_backing),
@@ -144,11 +145,19 @@ ServingLoop::ServingLoop(unsigned number, std::unique_ptr<loop::AioContext> cont
 }
 
 Executors ServingLoop::choose_executors(const Shared& shared) {
-  const bool nested = shared.metadata == Metadata::kNested;
+  const auto metadata = [&]() -> passthrough::Executor& {
+    switch (shared.metadata) {
+      case Metadata::kNested:
+        return ring_;
+      case Metadata::kAuto:
+        return trying_;
+      default:
+        return inline_;
+    }
+  };
   const bool on_ring = shared.backing == Backing::kRing;
-  return {nested ? static_cast<passthrough::Executor&>(ring_) : inline_,
-          on_ring ? static_cast<passthrough::AsyncExecutor&>(ring_) : inline_data_,
-          nested ? &ring_ : nullptr};
+  return {metadata(), on_ring ? static_cast<passthrough::AsyncExecutor&>(ring_) : inline_data_,
+          shared.metadata == Metadata::kNested ? &ring_ : nullptr};
 }
 
 void ServingLoop::run() {
@@ -190,7 +199,7 @@ void ServingLoop::log_statistics() const {
   }
   add("by_ring", by_ring_ != nullptr ? by_ring_->requests() : 0);
   add("inline_data", loop_counters.inline_completions);
-  add("inline_calls", ring_.inline_calls() + inline_.inline_calls());
+  add("inline_calls", ring_.inline_calls() + inline_.inline_calls() + trying_.inline_calls());
   add("nested_waits", ring_.nested_waits());
   add("deferred", served.deferred);
   add("pooled", served.pooled);

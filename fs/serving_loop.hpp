@@ -17,7 +17,8 @@
 namespace ouro::fs {
 
 enum class Backing : std::uint8_t { kRing, kInline };
-enum class Metadata : std::uint8_t { kInline, kNested };
+// kAuto: in the loop what cannot block, everything else in the worker pool.
+enum class Metadata : std::uint8_t { kInline, kNested, kAuto };
 enum class Tracing : std::uint8_t { kOff, kOn };
 
 // What all loops of a mount share. Outlives them.
@@ -79,6 +80,7 @@ class ServingLoop {
   const std::unique_ptr<loop::AioContext> context_;
   passthrough::RingExecutor ring_;
   passthrough::InlineExecutor inline_;
+  passthrough::TryingExecutor trying_;
   passthrough::InlineAsyncExecutor inline_data_;
   const passthrough::Tree& tree_;
   const KernelBacking* const kernel_backing_;  // null: not in force

@@ -109,8 +109,9 @@ Complaint set_stack_depth(CommandLine& line, const OptionRow& /*row*/, std::stri
 }
 
 Complaint set_metadata(CommandLine& line, const OptionRow& /*row*/, std::string_view value) {
-  constexpr std::array<Word<MetadataMode>, 2> kWords = {
-      {{"inline", MetadataMode::kInline}, {"nested", MetadataMode::kNested}}};
+  constexpr std::array<Word<MetadataMode>, 3> kWords = {{{"auto", MetadataMode::kAuto},
+                                                         {"inline", MetadataMode::kInline},
+                                                         {"nested", MetadataMode::kNested}}};
   return set_word(line.options.metadata, value, kWords);
 }
 
@@ -257,7 +258,7 @@ constexpr OptionRow kTable[] = {
      set_backing},
     {"passthrough_stack_depth", 0, "DEPTH", "auto",
      "for backing=kernel: 1, or 2 for a stacked SOURCE", kServing, set_stack_depth},
-    {"metadata", 0, "MODE", "inline", "how metadata waits: inline (system calls) or nested (ring)",
+    {"metadata", 0, "MODE", "inline", "how metadata waits: auto (workers), inline or nested (ring)",
      kServing, set_metadata},
     {"max_write", 0, "BYTES", "1M", "largest request for data, up to the kernel's limit", kServing,
      set_max_write},

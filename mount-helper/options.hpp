@@ -20,8 +20,8 @@ enum class TransportMode : std::uint8_t { kAuto, kDev, kRing };
 // Who moves the data of files: SQEs on the shared ring, system calls of the loop's thread, or the
 // kernel by itself; kAuto is the kernel where it can be had, and else the ring.
 enum class BackingMode : std::uint8_t { kRing, kInline, kKernel, kAuto };
-// How metadata waits: in the system call, or on the ring in a nested poll.
-enum class MetadataMode : std::uint8_t { kInline, kNested };
+// How metadata waits: in the system call, on the ring in a nested poll, or in a worker if at all.
+enum class MetadataMode : std::uint8_t { kInline, kNested, kAuto };
 
 // Where locks of files are kept: within the mount, or in the source for everybody.
 enum class LockMode : std::uint8_t { kLocal, kRemote };

@@ -36,6 +36,18 @@ fs::KernelBackingOptions::Use use_of_kernel(BackingMode mode) {
   return mode == BackingMode::kAuto ? Use::kIfPossible : Use::kOff;
 }
 
+fs::Metadata metadata_of(MetadataMode mode) {
+  switch (mode) {
+    case MetadataMode::kNested:
+      return fs::Metadata::kNested;
+    case MetadataMode::kAuto:
+      return fs::Metadata::kAuto;
+    case MetadataMode::kInline:
+      break;
+  }
+  return fs::Metadata::kInline;
+}
+
 }  // namespace
 
 fs::CachePolicy cache_policy(const Options& options) {
@@ -79,8 +91,7 @@ fs::SessionOptions session_options(const Options& options) {
       options.backing == BackingMode::kInline ? fs::Backing::kInline : fs::Backing::kRing;
   session.kernel_backing.use = use_of_kernel(options.backing);
   session.kernel_backing.max_stack_depth = options.passthrough_stack_depth;
-  session.metadata =
-      options.metadata == MetadataMode::kNested ? fs::Metadata::kNested : fs::Metadata::kInline;
+  session.metadata = metadata_of(options.metadata);
   if (options.log_level == loop::LogLevel::kDebug) session.tracing = fs::Tracing::kOn;
   if (options.allow_root) session.only_user = ::getuid();
   return session;

@@ -1,6 +1,7 @@
 #include "passthrough/file_handle.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -67,10 +68,8 @@ bool FileHandle::closes_at_once() const {
   if (kind_ != FileSystemKind::kLocal) return false;
   const int flags = ::fcntl(buffered_.get(), F_GETFL);
   if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY) return false;
-  struct ::statx stat {};
-  return ::statx(buffered_.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &stat) ==
-             0 &&
-         stat.stx_nlink > 0;
+  struct ::stat stat {};
+  return ::fstat(buffered_.get(), &stat) == 0 && stat.st_nlink > 0;
 }
 
 std::optional<Credentials> FileHandle::payer() const {

@@ -34,8 +34,8 @@ class Column:
         named = {}
         for option in filter(None, self.options.split(",")):
             word, _, value = option.partition("=")
-            # What is left to ourofs can be anything, but for the cache, which has a mode of that name.
-            if word in REPORTED and (value != "auto" or word == "cache"):
+            # What is left to ourofs can be anything, unless "auto" is a mode of its own.
+            if word in REPORTED and (value != "auto" or word in ("cache", "metadata")):
                 named[word] = value or "on"
         return named
 
@@ -69,6 +69,7 @@ MODES = (
     Mode("backing=ring", short=True),
     Mode("backing=inline", short=True),
     Mode("backing=kernel", short=True),
+    Mode("metadata=auto"),
     Mode("metadata=inline"),
     Mode("metadata=nested"),
     Mode("loops=1"),
@@ -79,6 +80,7 @@ MODES = (
     Mode("transport=ring", short=True, obstacle=_no_uring_transport),
     Mode("transport=ring,backing=inline", obstacle=_no_uring_transport),
     Mode("transport=ring,backing=kernel", obstacle=_no_uring_transport),
+    Mode("transport=ring,metadata=auto", obstacle=_no_uring_transport),
     Mode("transport=ring,metadata=nested", obstacle=_no_uring_transport),
 )
 

@@ -162,7 +162,7 @@ void expect_atime_moves(const Mounted& mounted, const std::string& name,
 
 TEST(CacheNever, MovesAccessTimesOfTheSource) {
   OURO_REQUIRE(has_root());
-  for (const char* metadata : {"metadata=inline", "metadata=nested"}) {
+  for (const char* metadata : {"metadata=auto", "metadata=inline", "metadata=nested"}) {
     Mounted mounted({.options = {"-o", std::string("cache=never,") + metadata}});
     for (const std::filesystem::path& home : {mounted.native(), mounted.source()}) {
       make_file(home / "f", "text");
@@ -349,6 +349,25 @@ TEST(CacheAuto, ShowsForeignChangesToWhoReadsOn) {
   });
 }
 
+// An opening alone begins the watch, although nothing that it leads to is asked of us.
+TEST(CacheAuto, ShowsForeignChangesToWhoReadsWhatWasKept) {
+  OURO_REQUIRE(has_root());
+  for (const char* options : {"loops=1,metadata=inline", "loops=1,metadata=auto"}) {
+    SCOPED_TRACE(options);
+    Mounted mounted({.options = {"-o", options}});
+    CachedFile file(mounted, "first");
+    in_child(Who::kRoot, [&] {
+      file.cache("first");
+      file.fd.reset();
+      ::sleep(3);  // until nobody watches
+      file.fd = UniqueFd(::open(file.path.c_str(), O_RDWR | O_CLOEXEC));
+      EXPECT_EQ(file.text(5), "first");
+      file.write_natively("SECON");
+      EXPECT_TRUE(eventually([&] { return file.text(5) == "SECON"; }, std::chrono::seconds(3)));
+    });
+  }
+}
+
 TEST(CacheAuto, ShowsForeignChangesBetweenItsOwn) {
   OURO_REQUIRE(has_root());
   Mounted mounted;
@@ -367,7 +386,8 @@ TEST(CacheAuto, ShowsForeignChangesBetweenItsOwn) {
 // Whoever has been shown the new time reads the new content.
 TEST(CacheAuto, ShowsForeignChangesNoLaterThanTheirTime) {
   OURO_REQUIRE(has_root());
-  for (const char* options : {"metadata=inline", "metadata=nested", "attr_timeout=0"}) {
+  for (const char* options :
+       {"metadata=auto", "metadata=inline", "metadata=nested", "attr_timeout=0"}) {
     SCOPED_TRACE(options);
     Mounted mounted({.options = {"-o", options}});
     CachedFile file(mounted, "000");

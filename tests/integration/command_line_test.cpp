@@ -202,7 +202,7 @@ std::vector<BadInput> usage_errors() {
              "option 'cache': 'maybe' is not never, metadata, auto or always"),
       option("Backing", "backing=disk",
              "option 'backing': 'disk' is not ring, inline, kernel or auto"),
-      option("Metadata", "metadata=x", "option 'metadata': 'x' is not inline or nested"),
+      option("Metadata", "metadata=x", "option 'metadata': 'x' is not auto, inline or nested"),
       option("MaxWrite", "max_write=5K",
              "option 'max_write': '5K' is not a multiple of 4K from 4K to 262140K"),
       option("Timeout", "attr_timeout=-1",

@@ -90,6 +90,7 @@ void compare_at_random(const Campaign& campaign) {
 }
 
 constexpr Mode kDefault{Who::kRoot, Backing::kRing, Metadata::kInline, 2};
+constexpr Mode kAuto{Who::kRoot, Backing::kRing, Metadata::kAuto, 2};
 constexpr Mode kNested{Who::kRoot, Backing::kRing, Metadata::kNested, 2};
 constexpr Mode kOverRing{Who::kRoot, Backing::kRing, Metadata::kInline, 2, Transport::kRing};
 constexpr Mode kKernel{Who::kRoot, Backing::kKernel, Metadata::kInline, 2};
@@ -103,6 +104,9 @@ TEST(differential, default) {
 }
 TEST(differential, nested) {
   compare_at_random({.mode = kNested, .seed = 20'002, .sequences = 65, .calls_at_least = 10'500});
+}
+TEST(differential, metadata_auto) {
+  compare_at_random({.mode = kAuto, .seed = 20'010, .sequences = 50, .calls_at_least = 7'500});
 }
 TEST(differential, backing_inline) {
   compare_at_random(

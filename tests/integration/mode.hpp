@@ -13,7 +13,7 @@
 namespace ouro::testing {
 
 enum class Backing : std::uint8_t { kRing, kInline, kKernel };
-enum class Metadata : std::uint8_t { kInline, kNested };
+enum class Metadata : std::uint8_t { kInline, kNested, kAuto };
 // How requests come: by the channel, or by FUSE-over-io_uring.
 enum class Transport : std::uint8_t { kDev, kRing };
 
@@ -34,8 +34,8 @@ struct Mode {
 };
 
 // {root, plain user} x {ring, inline} x {inline, nested} x {one loop, two}, some by the ring, and
-// root by the kernel with each kind of metadata; under a sanitizer only those that between them run
-// all the code.
+// root by the kernel with each kind of metadata, and some with metadata=auto; under a sanitizer
+// only those that between them run all the code.
 [[nodiscard]] std::vector<Mode> all_modes();
 
 // What the mode needs of the machine, as in requirements.hpp. Has the kernel offer

@@ -116,6 +116,8 @@ INSTANTIATE_TEST_SUITE_P(
     , StalledSource,
     ::testing::Values(Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1},
                       Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kAuto, 1},
+                      Mode{Who::kRoot, Backing::kRing, Metadata::kAuto, 1, Transport::kRing},
                       Mode{Who::kRoot, Backing::kRing, Metadata::kInline, 1, Transport::kRing},
                       Mode{Who::kRoot, Backing::kRing, Metadata::kNested, 1, Transport::kRing}),
     [](const auto& instance) { return instance.param.name(); });

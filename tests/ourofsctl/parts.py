@@ -93,8 +93,9 @@ class Chosen(unittest.TestCase):
     def test_modes_that_the_program_lacks_are_noted(self):
         names, notes = self.choose()
         self.assertEqual(names, ["native", "ourofs", "ourofs backing=inline",
-                                 "ourofs metadata=nested", "ourofs loops=1", "ourofs cache=never",
-                                 "ourofs cache=always", "ourofs writeback"])
+                                 "ourofs metadata=auto", "ourofs metadata=nested",
+                                 "ourofs loops=1", "ourofs cache=never", "ourofs cache=always",
+                                 "ourofs writeback"])
         self.assertIn("without 'ourofs transport=ring': this ourofs does not have it: unknown option "
                       "'transport'", notes)
         self.assertIn("without 'ourofs backing=kernel': this ourofs does not have it: 'kernel' is "

@@ -246,7 +246,7 @@ TEST_P(AttributesTest, Statfs) {
   EXPECT_EQ(error_of(Message(FUSE_STATFS, 999)), ESTALE);
   // Without an SQE form, it must not hold up a loop that is to be held up by nothing.
   finish();
-  EXPECT_EQ(serving_->server_counters().pooled, GetParam().metadata == Metadata::kNested ? 2U : 0U);
+  EXPECT_EQ(serving_->server_counters().pooled, GetParam().metadata == Metadata::kInline ? 0U : 2U);
 }
 
 // --- extended attributes -------------------------------------------------------------------------

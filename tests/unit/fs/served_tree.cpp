@@ -136,16 +136,31 @@ void ServedTree::hang_up() {
   finished_ = true;
 }
 
+// What can block was left to workers.
+void expect_in_pool(const ServerCounters& counters) {
+  std::uint64_t can_block = 0;
+  for (std::uint32_t opcode = 0; opcode < counters.requests_by_opcode.size(); ++opcode) {
+    const OpcodeRow* const row = find_opcode(opcode);
+    const bool counts =
+        row != nullptr && (row->route == Route::kWaits || row->route == Route::kCalls);
+    if (counts) can_block += counters.requests_by_opcode[opcode];
+  }
+  EXPECT_TRUE(can_block == 0 || counters.pooled > 0) << "metadata went by calls in the loop";
+}
+
 void ServedTree::expect_mode(const loop::LoopCounters& loop) const {
   if (GetParam().backing == Backing::kRing) {
     EXPECT_EQ(loop.inline_completions, 0U) << "data went by system calls";
   } else {
     EXPECT_EQ(loop.cqes_by_opcode[IORING_OP_READ], 0U) << "data went by the ring";
   }
-  if (GetParam().metadata == Metadata::kInline) {
-    EXPECT_EQ(metadata_completions(loop), 0U) << "metadata went by the ring";
-  } else {
+  if (GetParam().metadata == Metadata::kNested) {
     EXPECT_GT(metadata_completions(loop), 0U) << "metadata went by system calls";
+  } else {
+    EXPECT_EQ(metadata_completions(loop), 0U) << "metadata went by the ring";
+  }
+  if (GetParam().metadata == Metadata::kAuto) {
+    expect_in_pool(serving_->server_counters());
   }
 }
 
@@ -185,8 +200,15 @@ fuse_entry_out entry_of(const std::string& path, std::uint64_t node) {
 
 std::string mode_name(const ::testing::TestParamInfo<Mode>& info) {
   std::string name = info.param.backing == Backing::kRing ? "RingData" : "InlineData";
-  name += info.param.metadata == Metadata::kNested ? "NestedMetadata" : "InlineMetadata";
-  return name;
+  switch (info.param.metadata) {
+    case Metadata::kInline:
+      return name + "InlineMetadata";
+    case Metadata::kNested:
+      return name + "NestedMetadata";
+    case Metadata::kAuto:
+      break;
+  }
+  return name + "AutoMetadata";
 }
 
 }  // namespace ouro::fs

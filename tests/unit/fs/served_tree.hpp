@@ -120,10 +120,11 @@ template <typename T>
 }  // namespace ouro::fs
 
 // Repeats the tests of a fixture derived from ServedTree in every mode.
-#define OURO_IN_ALL_MODES(Fixture)                                                       \
-  INSTANTIATE_TEST_SUITE_P(Modes, Fixture,                                               \
-                           ::testing::Values(Mode{Backing::kRing, Metadata::kInline},    \
-                                             Mode{Backing::kRing, Metadata::kNested},    \
-                                             Mode{Backing::kInline, Metadata::kInline},  \
-                                             Mode{Backing::kInline, Metadata::kNested}), \
+#define OURO_IN_ALL_MODES(Fixture)                                                      \
+  INSTANTIATE_TEST_SUITE_P(Modes, Fixture,                                              \
+                           ::testing::Values(Mode{Backing::kRing, Metadata::kInline},   \
+                                             Mode{Backing::kRing, Metadata::kNested},   \
+                                             Mode{Backing::kInline, Metadata::kInline}, \
+                                             Mode{Backing::kInline, Metadata::kNested}, \
+                                             Mode{Backing::kRing, Metadata::kAuto}),    \
                            mode_name)

@@ -177,7 +177,7 @@ TEST_F(InterruptTest, APooledRequestOfAKilledClientEndsUnlessItHasBegun) {
   backing_.put_file("held");
   backing_.put_file("a");
   ServerRig::Options options;
-  options.slots = 64;
+  options.slots = Server::kMaxWorkers + 16;
   ServerRig& rig = start(options);
   const std::uint64_t node = rig.look_up("held");
   const std::uint64_t root_lookups = backing_.tree->inode_count();

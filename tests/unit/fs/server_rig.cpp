@@ -19,14 +19,20 @@ ServerRig::ServerRig(loop::AioContext& rig_context, TemporaryTree& rig_tree, Tes
       backing(rig_tree),
       connection(options.connection),
       ring(context, backing.identity),
+      trying(backing.identity),
       metadata(context, ring),
       data(context, ring),
       transport(make_transport(context, options.channel < 0 ? kernel.channel() : options.channel,
                                options.slots, log.sink())),
-      server(context, *transport, *backing.tree, {metadata, data, &ring}, connection, relay,
+      server(context, *transport, *backing.tree, executors(options), connection, relay,
              log.sink()) {
   relay.add(server);
   transport->start(server);
+}
+
+Executors ServerRig::executors(const Options& options) {
+  if (options.blocking == passthrough::Blocking::kRefused) return {trying, data, nullptr};
+  return {metadata, data, &ring};
 }
 
 ServerRig::~ServerRig() {

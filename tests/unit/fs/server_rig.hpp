@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fs/connection.hpp"
 #include "fs/dev_transport.hpp"
 #include "fs/server.hpp"
+#include "passthrough/inline_executor.hpp"
 #include "tests/support/loop_test.hpp"
 #include "tests/unit/fs/fake_kernel.hpp"
 #include "tests/unit/fs/log_capture.hpp"
@@ -42,6 +44,8 @@ class ServerRig {
     std::size_t slots = 16;
     Connection connection;
     int channel = -1;  // of the real kernel, instead of the fake one's
+    // What can block goes to workers, and `metadata` has nothing to do.
+    passthrough::Blocking blocking = passthrough::Blocking::kAllowed;
   };
 
   ServerRig(loop::AioContext& rig_context, TemporaryTree& rig_tree, TestRelay& relay,
@@ -60,7 +64,10 @@ class ServerRig {
   std::uint64_t open(const std::string& name, int flags = O_RDWR);
   template <typename Done>
   void until(Done done) {
-    testing::poll_until(context, done);
+    // Never asleep: what a worker has answered may end without waking the loop.
+    while (!done()) {
+      if (!context.poll(loop::Blocking::kNo)) std::this_thread::yield();
+    }
   }
   // Runs the loop until there is nothing to do at once.
   void settle();
@@ -72,10 +79,14 @@ class ServerRig {
   LogCapture log;
   const Connection connection;
   passthrough::RingExecutor ring;
+  passthrough::TryingExecutor trying;
   HoldingExecutor metadata;
   HoldingDataExecutor data;
   std::unique_ptr<DevTransport> transport;
   Server server;
+
+ private:
+  [[nodiscard]] Executors executors(const Options& options);
 };
 
 // A test with one rig, started on demand.

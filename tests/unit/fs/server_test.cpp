@@ -85,6 +85,67 @@ TEST_F(ServerTest, ControlRequestsAreNeverAnswered) {
   EXPECT_EQ(backing_.tree->inode_count(), 2U) << "too short a FORGET forgets nothing";
 }
 
+// --- without blocking ----------------------------------------------------------------------------
+
+class WithoutBlockingTest : public ServerTest {
+ protected:
+  ServerRig& start_without_blocking() {
+    ServerRig::Options options;
+    options.blocking = passthrough::Blocking::kRefused;
+    return start(options);
+  }
+};
+
+TEST_F(WithoutBlockingTest, WhatIsKnownIsAnsweredHereAndAllElseByWorkers) {
+  backing_.put_file("file", "content");
+  ServerRig& rig = start_without_blocking();
+  const std::uint64_t node = rig.look_up("file");
+  ASSERT_NE(node, 0U);
+  EXPECT_EQ(rig.call(requests::getattr(node)).error(), 0);
+  EXPECT_EQ(rig.counters().pooled, 0U);
+  EXPECT_EQ(rig.call(requests::lookup("never asked for")).error(), ENOENT);
+  EXPECT_EQ(rig.counters().pooled, 1U) << "refused here";
+  EXPECT_EQ(rig.call(requests::lookup("never asked for")).error(), ENOENT);
+  EXPECT_EQ(rig.counters().pooled, 1U) << "known by now";
+  const std::uint64_t handle = rig.call(requests::open(node, O_RDWR)).as<fuse_open_out>().fh;
+  EXPECT_EQ(rig.counters().pooled, 2U);
+  EXPECT_EQ(rig.call(requests::read(handle, 0, 100)).text(), "content");
+  EXPECT_EQ(rig.counters().pooled, 2U);
+  EXPECT_EQ(rig.call(requests::release(handle)).error(), 0);
+  EXPECT_EQ(rig.call(Message(FUSE_UNLINK).name("file")).error(), 0);
+  EXPECT_EQ(rig.counters().pooled, 3U);
+  EXPECT_EQ(rig.metadata.waits(), 0U);
+}
+
+TEST_F(WithoutBlockingTest, AWorkerAnswersWhileTheLoopIsElsewhere) {
+  ServerRig& rig = start_without_blocking();
+  const std::uint64_t made = rig.send(Message(FUSE_STATFS));
+  rig.until([&] { return rig.counters().pooled == 1; });
+  EXPECT_EQ(rig.kernel.wait(made).error(), 0);  // in which the loop does not run
+  rig.until([&] { return rig.server.idle(); });
+  // Slots come back whenever the loop runs, so that there are always some.
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(rig.call(Message(FUSE_STATFS)).error(), 0);
+  EXPECT_EQ(rig.counters().pooled, 201U);
+}
+
+TEST_F(WithoutBlockingTest, ManyAtOnceFindSlots) {
+  ServerRig& rig = start_without_blocking();
+  const Uniques asked = send_many(500, Message(FUSE_STATFS));
+  rig.until([&] { return all_answered(asked); });
+  expect_successes(asked);
+  EXPECT_EQ(rig.counters().pooled, 500U);
+}
+
+TEST_F(WithoutBlockingTest, ALostReplyOfAWorkerIsUndone) {
+  backing_.put_file("file");
+  ServerRig& rig = start_without_blocking();
+  const std::uint64_t node = rig.look_up("file");
+  rig.kernel.lose_replies();
+  rig.send(requests::open(node, O_RDONLY));
+  rig.until([&] { return rig.counters().replies_lost == 1; });
+  EXPECT_EQ(backing_.tree->open_count(), 0U);
+}
+
 // --- waiting -------------------------------------------------------------------------------------
 
 TEST_F(ServerTest, OneHeldLookupDoesNotKeepReadsFromFinishing) {
@@ -337,7 +398,7 @@ TEST_F(ServerTest, WithTooMuchParkedTheBacklogStaysInTheKernel) {
   bool over = false;
   loop::Timer timer(*context_, [&] { over = true; });
   timer.arm_in(50'000'000);
-  rig.until([&] { return over; });
+  testing::poll_until(*context_, [&] { return over; });
   EXPECT_LE(context_->counters().iterations - before, 3U) << "it must not spin";
   EXPECT_EQ(rig.counters().parked, ParkedRequests::kMaxCount);
 
