@@ -2,6 +2,7 @@
 // Made by the parent; the child writes, and the parent reads when the child has ended.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,7 +33,15 @@ class Blackboard {
   }
 
  private:
-  loop::UniqueFd file_{::memfd_create("blackboard", MFD_CLOEXEC)};
+  // KERNEL: of such a file nobody locks the position, which several who write at once have in
+  // common (FMODE_ATOMIC_POS), but for the end.
+  static loop::UniqueFd make() {
+    loop::UniqueFd file(::memfd_create("blackboard", MFD_CLOEXEC));
+    static_cast<void>(::fcntl(file.get(), F_SETFL, O_APPEND));
+    return file;
+  }
+
+  loop::UniqueFd file_ = make();
 };
 
 }  // namespace ouro::testing
