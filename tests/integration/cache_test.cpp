@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fs.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -529,7 +528,7 @@ TEST_P(ReadersSeeWrites, WhenTheyHaveEnded) {
       UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
       Page page;
       for (std::uint64_t i = static_cast<std::uint64_t>(reader); !shared->end; ++i) {
-        if (i % 100 == 0) ::sched_yield();  // the daemon has work to do as well
+        if (i % 100 == 0) ::usleep(50);  // the daemon has work to do as well
         if (i % 1000 == 0) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
         const std::size_t at = page_of(i * 11);
         const std::uint64_t written = shared->written[at];
