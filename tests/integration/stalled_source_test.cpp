@@ -55,10 +55,19 @@ class StalledSource : public ::testing::TestWithParam<Mode> {
       return body(fd.get()) ? 0 : 2;
     }));
   }
+  // Each of its threads: a signal takes its time.
+  [[nodiscard]] bool inner_has_stopped() const {
+    const std::filesystem::path tasks = "/proc/" + std::to_string(inner_->pid()) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      if (read_file(task.path() / "status").find("State:\tT") == std::string::npos) return false;
+    }
+    return true;
+  }
   // Stops the inner mount's program, and lets the clients do what they were told to.
   void stall() {
     ASSERT_TRUE(eventually([this] { return ready_.lines().size() == clients_.size(); }));
     inner_->signal(SIGSTOP);
+    ASSERT_TRUE(eventually([this] { return inner_has_stopped(); }));
     go_.write({"go"});
     ::usleep(200'000);
     for (Process& client : clients_) EXPECT_TRUE(client.running()) << "it did not stall";
