@@ -37,6 +37,11 @@ class DevTransport::Slot final : public Request, public loop::Op {
     std::memcpy(start, &out, sizeof out);
     return {start, out.len};
   }
+  // By the result of that.
+  [[nodiscard]] bool has_arrived(loop::KernelResult result) const {
+    return result ==
+           static_cast<loop::KernelResult>(sizeof(fuse_out_header) + reply_payload().size());
+  }
 
   // The reply goes out.
   [[nodiscard]] std::uint8_t opcode() const override { return IORING_OP_WRITE; }
@@ -192,11 +197,7 @@ void DevTransport::reply(Request& request) {
 
 bool DevTransport::reply_here(Request& request) {
   auto& slot = static_cast<Slot&>(request);
-  return slot.call() == static_cast<loop::KernelResult>(slot.outgoing().size());
-}
-
-void DevTransport::replied(Request& request) {
-  recycle(static_cast<Slot&>(request));
+  return slot.has_arrived(slot.call());
 }
 
 void DevTransport::drop(Request& request) {
@@ -243,7 +244,7 @@ void DevTransport::sent(Slot& slot, loop::KernelResult result) {
   while (result == -EINTR || result == -EAGAIN || result == -ECANCELED || result == -ENOMEM) {
     result = slot.call();  // the ring could not do it; the request must be answered all the same
   }
-  if (result != static_cast<loop::KernelResult>(slot.outgoing().size())) {
+  if (!slot.has_arrived(result)) {
     sink_->on_reply_lost(slot);
     // ENOENT: the request was aborted. ENODEV, EPERM, ECONNABORTED: so was everything.
     if (result == -EINVAL) {

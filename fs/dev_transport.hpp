@@ -41,7 +41,6 @@ class DevTransport final : public Transport {
   void stop() override;
   void reply(Request& request) override;
   [[nodiscard]] bool reply_here(Request& request) override;
-  void replied(Request& request) override;
   void drop(Request& request) override;
   [[nodiscard]] bool can_be_parked(const Request& /*request*/) const override { return true; }
   void put_back(Request& request) override;

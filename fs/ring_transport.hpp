@@ -62,7 +62,6 @@ class RingTransport final : public Transport {
   [[nodiscard]] bool reply_here(Request& request) override {
     return !owns(request) && channel_->reply_here(request);
   }
-  void replied(Request& request) override { channel_->replied(request); }
   void drop(Request& request) override;
   [[nodiscard]] bool can_be_parked(const Request& request) const override;
   void put_back(Request& request) override { channel_->put_back(request); }

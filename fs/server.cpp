@@ -371,7 +371,7 @@ void Server::send(Request& request) {
   if (request.error() == 0 && opens_file(request.header().opcode)) page_watch_.begin();
   if (request.replied_) {
     replied_count_.fetch_sub(1, std::memory_order_relaxed);
-    transport_.replied(request);
+    transport_.drop(request);
   } else {
     transport_.reply(request);
   }

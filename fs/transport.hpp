@@ -52,12 +52,10 @@ class Transport : public Notifier {
   virtual void stop() = 0;
   // Sends what request.succeed() or fail() has set.
   virtual void reply(Request& request) = 0;
-  // The same in any thread, at once. True: it has arrived, and the slot is to be taken back by
-  // replied(). False: it has not, or cannot be sent like that, and is still to be sent by reply().
+  // The same in any thread, at once. True: it has arrived, and the request is to be ended by
+  // drop(). False: it has not, or cannot be sent like that, and is still to be sent by reply().
   [[nodiscard]] virtual bool reply_here(Request& request) = 0;
-  // Takes back the slot of a request after reply_here().
-  virtual void replied(Request& request) = 0;
-  // Ends a request that has no reply.
+  // Ends a request that has no reply, or has it already.
   virtual void drop(Request& request) = 0;
   // Whether the request can go on without its slot: put_back() is for such requests only.
   [[nodiscard]] virtual bool can_be_parked(const Request& request) const = 0;

@@ -16,7 +16,6 @@ class IdleTransport : public Transport {
   void stop() override {}
   void reply(Request& /*request*/) override {}
   [[nodiscard]] bool reply_here(Request& /*request*/) override { return false; }
-  void replied(Request& /*request*/) override {}
   void drop(Request& /*request*/) override {}
   [[nodiscard]] bool can_be_parked(const Request& /*request*/) const override { return false; }
   void put_back(Request& /*request*/) override {}
