@@ -61,8 +61,9 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   // KERNEL(6.18): what kind of write it is and what the request says of it are two looks at the
   // flags of the file (fuse_file_write_iter(), fuse_write_flags()), between which fcntl(F_SETFL)
   // can change them. Only by FOPEN_DIRECT_IO is it direct whatever they are.
+  using PageLocks = Request::PageLocks;
   request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr,
-                        file->is_cached());
+                        file->is_cached() ? PageLocks::kPossible : PageLocks::kNone);
   const std::uint32_t rw_flags = write_flags(file_flags, *file);
   // KERNEL(6.18): what is written back is all stored to the client, whatever number it is told
   // (fuse_writepage_end()), so that the end of a full disk would be lost without an error.

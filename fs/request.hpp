@@ -73,10 +73,11 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
     return goes_past_;
   }
   // Whether who sent it may hold such pages locked until the reply.
-  [[nodiscard]] bool may_lock_pages() const { return may_lock_pages_; }
-  void set_goes_past(std::shared_ptr<passthrough::ContentHistory> content, bool may_lock_pages) {
+  enum class PageLocks : std::uint8_t { kNone, kPossible };
+  [[nodiscard]] bool may_lock_pages() const { return page_locks_ == PageLocks::kPossible; }
+  void set_goes_past(std::shared_ptr<passthrough::ContentHistory> content, PageLocks locks) {
     goes_past_ = std::move(content);
-    may_lock_pages_ = may_lock_pages;
+    page_locks_ = locks;
   }
 
  protected:
@@ -116,7 +117,7 @@ class Request : private passthrough::TransferOp::Listener, private loop::Job {
   std::optional<passthrough::Credentials> credentials_;
   bool changes_mode_ = false;
   std::shared_ptr<passthrough::ContentHistory> goes_past_;
-  bool may_lock_pages_ = false;
+  PageLocks page_locks_ = PageLocks::kNone;
   Server* server_ = nullptr;
   const OpcodeRow* row_ = nullptr;
   Stage stage_ = Stage::kIdle;
