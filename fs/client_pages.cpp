@@ -34,18 +34,11 @@ bool settle_pages(const OperationContext& context, passthrough::NodeId node) {
 }
 
 void PageDropper::drop_soon(passthrough::NodeId node) {
-  if (std::ranges::find(waiting_, node) == waiting_.end()) waiting_.push_back(node);
-  if (dropping_.empty()) done();
+  if (std::ranges::find(waiting(), node) == waiting().end()) add(node);
 }
 
-void PageDropper::run() {
-  for (const passthrough::NodeId node : dropping_) drop_pages(notifier_, node);
-}
-
-void PageDropper::done() {
-  dropping_.clear();
-  dropping_.swap(waiting_);
-  if (!dropping_.empty()) worker_.submit(*this);
+void PageDropper::work(std::vector<passthrough::NodeId>& nodes) {
+  for (const passthrough::NodeId node : nodes) drop_pages(notifier_, node);
 }
 
 PageWatch::PageWatch(loop::AioContext& context, passthrough::Tree& tree,

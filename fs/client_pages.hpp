@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "fs/batched_job.hpp"
 #include "fs/opcode_table.hpp"
 #include "loop/aio_context.hpp"
 #include "loop/timer.hpp"
@@ -23,21 +24,18 @@ namespace ouro::fs {
 // Drops the pages of files that were written past them by who may hold some of them locked until he
 // has the reply: after it, then. One per loop, in its thread, with a worker of its own; what waits
 // is bounded by what is open.
-class PageDropper final : private loop::Job {
+class PageDropper final : private BatchedJob<passthrough::NodeId> {
  public:
   // Both outlive it.
   PageDropper(loop::AioContext& context, const Notifier& notifier)
-      : notifier_(notifier), worker_(context, 1) {}
+      : BatchedJob(worker_), notifier_(notifier), worker_(context, 1) {}
 
   void drop_soon(passthrough::NodeId node);
 
  private:
-  void run() override;
-  void done() override;
+  void work(std::vector<passthrough::NodeId>& nodes) override;
 
   const Notifier& notifier_;
-  std::vector<passthrough::NodeId> waiting_;
-  std::vector<passthrough::NodeId> dropping_;  // the worker's while the job is in the pool
   loop::WorkerPool worker_;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "fs/batched_job.hpp"
 #include "loop/worker_pool.hpp"
 #include "passthrough/file_handle.hpp"
 
@@ -35,33 +36,19 @@ class InlineCloser final : public Closer {
 // Here what cannot take long, and else in a worker of the loop's pool, one at a time: one that
 // hangs delays other closes only, and what waits is bounded by what may be open. Outlives the pool,
 // and closes what is left then.
-class PoolCloser final : public Closer, private loop::Job {
+class PoolCloser final : public Closer, private BatchedJob<std::shared_ptr<const void>> {
  public:
-  explicit PoolCloser(loop::WorkerPool& pool) : pool_(pool) {}
+  explicit PoolCloser(loop::WorkerPool& pool) : BatchedJob(pool) {}
 
   void close(std::shared_ptr<const void> object,
              const passthrough::FileHandle* file = nullptr) override {
-    if (!object || (file != nullptr && file->closes_at_once())) return;
-    waiting_.push_back(std::move(object));
-    if (closing_.empty()) begin();
+    if (object && (file == nullptr || !file->closes_at_once())) add(std::move(object));
   }
 
  private:
-  void begin() {
-    closing_.swap(waiting_);
-    pool_.submit(*this);
+  void work(std::vector<std::shared_ptr<const void>>& batch) override {
+    for (auto& object : batch) object.reset();
   }
-  void run() override {
-    for (auto& object : closing_) object.reset();
-  }
-  void done() override {
-    closing_.clear();
-    if (!waiting_.empty()) begin();
-  }
-
-  loop::WorkerPool& pool_;
-  std::vector<std::shared_ptr<const void>> waiting_;
-  std::vector<std::shared_ptr<const void>> closing_;  // the worker's while the job is in the pool
 };
 
 }  // namespace ouro::fs
