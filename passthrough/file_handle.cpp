@@ -33,14 +33,13 @@ std::int64_t end_position(std::span<const std::byte> records) {
   return last.d_off;
 }
 
-AccessTime access_time_of(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  return flags >= 0 && (flags & O_NOATIME) != 0 ? AccessTime::kStays : AccessTime::kMoves;
+// `flags`: what F_GETFL says, or -1.
+bool has(int flags, int flag) {
+  return flags >= 0 && (flags & flag) != 0;
 }
 
-bool has_append(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  return flags >= 0 && (flags & O_APPEND) != 0;
+AccessTime access_time_of(int flags) {
+  return has(flags, O_NOATIME) ? AccessTime::kStays : AccessTime::kMoves;
 }
 
 }  // namespace
@@ -49,25 +48,26 @@ FileHandle::FileHandle(InodeRef inode, loop::UniqueFd buffered, loop::UniqueFd d
                        FileSystemKind kind)
     : inode_(std::move(inode)),
       buffered_(std::move(buffered)),
-      appends_only_(has_append(buffered_.get())),
+      opened_flags_(::fcntl(buffered_.get(), F_GETFL)),
+      appends_only_(has(opened_flags_, O_APPEND)),
       opened_direct_(static_cast<bool>(direct)),
       kind_(kind),
-      access_time_(access_time_of(buffered_.get())),
+      access_time_(access_time_of(opened_flags_)),
       direct_(std::move(direct)) {}
 
 FileHandle::~FileHandle() {
-  if (cached_ && inode_->content) inode_->content->end_cached_open();
+  if (cached_) inode_->content->end_cached_open();
 }
 
 void FileHandle::set_cached() {
+  if (!inode_->content) return;
   cached_ = true;
-  if (inode_->content) inode_->content->begin_cached_open();
+  inode_->content->begin_cached_open();
 }
 
 bool FileHandle::closes_at_once() const {
   if (kind_ != FileSystemKind::kLocal) return false;
-  const int flags = ::fcntl(buffered_.get(), F_GETFL);
-  if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY) return false;
+  if (opened_flags_ < 0 || (opened_flags_ & O_ACCMODE) != O_RDONLY) return false;
   struct ::stat stat {};
   return ::fstat(buffered_.get(), &stat) == 0 && stat.st_nlink > 0;
 }
@@ -112,7 +112,9 @@ void FileHandle::set_access_time(AccessTime wanted) {
 }
 
 DirHandle::DirHandle(InodeRef inode, loop::UniqueFd fd)
-    : inode_(std::move(inode)), fd_(std::move(fd)), access_time_(access_time_of(fd_.get())) {}
+    : inode_(std::move(inode)),
+      fd_(std::move(fd)),
+      access_time_(access_time_of(::fcntl(fd_.get(), F_GETFL))) {}
 
 void DirHandle::set_access_time(AccessTime wanted) {
   if (access_time_ == wanted) return;

@@ -80,6 +80,7 @@ class FileHandle {
 
   const InodeRef inode_;
   const loop::UniqueFd buffered_;
+  const int opened_flags_;  // of buffered_, as F_GETFL says
   const bool appends_only_;
   const bool opened_direct_;
   const FileSystemKind kind_;
