@@ -54,8 +54,7 @@ bool WorkerPool::try_submit(Job& job) {
         }
         job.run();
         const std::lock_guard lock(mutex_);
-        finished_.push(job);
-        finish_bh_.schedule();
+        hand_back(job);
         return true;
       }
     }
