@@ -13,22 +13,22 @@ import json
 import os
 import pathlib
 import signal
+import shutil
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import time
+
+sys.dont_write_bytecode = True
+from ourofs_compare import columns, mounts, processes  # pylint: disable=wrong-import-position
+from ourofs_compare.failure import Failure  # pylint: disable=wrong-import-position
 
 HANGING = 8
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 FAN_CLASS_CONTENT, FAN_MARK_ADD, FAN_OPEN_PERM, FAN_ALLOW = 0x4, 0x1, 0x10000, 0x1
 EVENT = struct.Struct("=IBBHQii")  # fanotify_event_metadata
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def run(*words):
-    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
 
 
 def in_child(body):
@@ -128,28 +128,18 @@ def measure(mountpoint, seconds, results):
     results.write_text(json.dumps(latencies))
 
 
-def mount(ourofs, source, mountpoint, options):
-    daemon = subprocess.Popen([ourofs, "-f", "-o", options, source, mountpoint],
-                              stderr=subprocess.DEVNULL)
-    while not os.path.ismount(mountpoint):
-        if daemon.poll() is not None:
-            raise SystemExit(f"hanging.py: {ourofs} -o {options} did not mount")
-        time.sleep(0.01)
-    return daemon
-
-
 def one(home, ourofs, options, obstacle_type, seconds):
     """The latencies of the client that does not hang."""
-    source, mountpoint = home / "source", home / "mountpoint"
-    daemon = mount(ourofs, source, mountpoint, f"loops=1,attr_timeout=0,entry_timeout=0,{options}")
-    os.lstat(mountpoint / "known")
-    results = home / "results.json"
-    results.unlink(missing_ok=True)
+    source, place = home / "source", home / "place"
+    column = columns.ours(f"loops=1,attr_timeout=0,entry_timeout=0,{options}")
+    mounted = mounts.mount(column, source, place, ourofs)
+    os.lstat(mounted.path / "known")
+    results = place / "results.json"
     obstacle = obstacle_type(source)
-    children = [in_child(lambda number=number: obstacle.hang(mountpoint, number))
+    children = [in_child(lambda number=number: obstacle.hang(mounted.path, number))
                 for number in range(HANGING)]
     time.sleep(0.2)
-    meter = in_child(lambda: measure(mountpoint, seconds, results))
+    meter = in_child(lambda: measure(mounted.path, seconds, results))
     time.sleep(seconds + 0.2)
     obstacle.end()
     for pid in (*children, meter):
@@ -158,31 +148,32 @@ def one(home, ourofs, options, obstacle_type, seconds):
         made = source / f"d{number}" / "new"
         if made.exists():
             made.rmdir()
-    run("umount", mountpoint)
-    daemon.wait()
-    return json.loads(results.read_text())
+    mounted.end()
+    mounted.prove()
+    found = json.loads(results.read_text())
+    shutil.rmtree(place)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("ourofs")
+    parser.add_argument("ourofs", type=os.path.abspath)
     parser.add_argument("--seconds", type=float, default=3)
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("hanging.py: only root can freeze a file system")
     if LIBC.unshare(0x00020000) != 0:  # CLONE_NEWNS
         sys.exit("hanging.py: cannot have a mount namespace of its own")
-    run("mount", "--make-rprivate", "/")
+    processes.run("mount", "--make-rprivate", "/")
     print("| hangs | options | stat p50 | p99 | longest, ms | open p50 | p99 | longest, ms |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         home = pathlib.Path(name)
-        for directory in ("source", "mountpoint"):
-            (home / directory).mkdir()
+        (home / "source").mkdir()
         with open(home / "image", "wb") as image:
             image.truncate(64 << 20)
-        run("mkfs.ext4", "-q", home / "image")
-        run("mount", "-o", "loop", home / "image", home / "source")
+        processes.run("mkfs.ext4", "-q", home / "image")
+        processes.run("mount", "-o", "loop", home / "image", home / "source")
         for file in ("known", "held"):
             (home / "source" / file).write_text("content")
         for number in range(HANGING):
@@ -201,8 +192,12 @@ def main():
                         print(f"| {obstacle.name} | {options} | "
                               + " | ".join(f"{cell:.2f}" for cell in cells) + " |", flush=True)
         finally:
-            run("umount", home / "source")
+            processes.run("umount", home / "source")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failure as failure:
+        print(f"hanging.py: {failure}", file=sys.stderr)
+        sys.exit(failure.code)
