@@ -17,52 +17,65 @@ namespace {
 
 constexpr std::uint32_t kMiB = 1U << 20U;
 
-// A machine whose limit is a file of ours, and what was said about it.
-class TransferSizes : public ::testing::Test {
+// What is settled with a setting of the kernel that is a file of ours, and what was said about it.
+class WithSetting : public ::testing::Test {
  protected:
-  std::uint32_t settle(std::uint32_t wanted) {
-    options_.max_write_bytes = wanted;
+  explicit WithSetting(const char* name) : setting_(directory_ / name) {}
+
+  template <typename Settle>
+  std::uint64_t listen(Settle settle) {
     StderrCapture printed;
     Log log(loop::LogLevel::kInfo);
-    const std::uint32_t bytes = settle_max_write(options_, limit_, log);
+    const std::uint64_t bytes = settle(log);
     said_ = printed.finish();
     return bytes;
   }
-  void set_limit(unsigned pages) const { std::ofstream(limit_.path()) << pages << "\n"; }
+  void set(unsigned value) const { std::ofstream(setting_.path()) << value << "\n"; }
 
   testing::TempDir directory_;
-  KernelSetting limit_{directory_ / "max_pages_limit"};
+  KernelSetting setting_;
   Options options_;
   std::string said_;
 };
 
+// The setting is the machine's limit.
+class TransferSizes : public WithSetting {
+ protected:
+  TransferSizes() : WithSetting("max_pages_limit") {}
+
+  std::uint64_t settle(std::uint32_t wanted) {
+    options_.max_write_bytes = wanted;
+    return listen([this](Log& log) { return settle_max_write(options_, setting_, log); });
+  }
+};
+
 TEST_F(TransferSizes, UpToTheLimitAreHadWithoutAWord) {
-  set_limit(512);
+  set(512);
   EXPECT_EQ(settle(4096), 4096U);
   EXPECT_EQ(settle(2 * kMiB), 2 * kMiB);
   options_.raise_max_pages_limit = true;
   EXPECT_EQ(settle(kMiB), kMiB);
   EXPECT_EQ(said_, "");
-  EXPECT_EQ(limit_.read(), 512U) << "and nothing is lowered";
+  EXPECT_EQ(setting_.read(), 512U) << "and nothing is lowered";
 }
 
 TEST_F(TransferSizes, BeyondTheLimitAreCutAndALineSaysSo) {
-  set_limit(512);
+  set(512);
   EXPECT_EQ(settle(4 * kMiB), 2 * kMiB);
   EXPECT_EQ(said_,
             "ourofs: warning: max_write=4M is beyond the limit of this machine; max_write=2M is in "
             "force (as root, raise_max_pages_limit raises that)\n");
-  EXPECT_EQ(limit_.read(), 512U) << "nobody has asked for more";
-  set_limit(16);
+  EXPECT_EQ(setting_.read(), 512U) << "nobody has asked for more";
+  set(16);
   EXPECT_EQ(settle(kMiB), 65536U) << "the default, too";
 }
 
 TEST_F(TransferSizes, RaiseTheLimitAsFarAsTheyNeed) {
-  set_limit(256);
+  set(256);
   options_.raise_max_pages_limit = true;
   EXPECT_EQ(settle(4 * kMiB), 4 * kMiB);
-  EXPECT_EQ(limit_.read(), 1024U);
-  EXPECT_EQ(said_, "ourofs: raised " + limit_.path() +
+  EXPECT_EQ(setting_.read(), 1024U);
+  EXPECT_EQ(said_, "ourofs: raised " + setting_.path() +
                        " from 256 to 1024 for all FUSE mounts made from now on\n");
 }
 
@@ -78,50 +91,42 @@ TEST_F(TransferSizes, AreFixedOnAnOlderKernel) {
 
 TEST_F(TransferSizes, OfWhoMayNotRaiseTheLimitAreCut) {
   // Open to nobody for writing, not even to root.
-  limit_ = KernelSetting("/proc/sys/kernel/ostype");
+  setting_ = KernelSetting("/proc/sys/kernel/ostype");
   options_.raise_max_pages_limit = true;
   EXPECT_EQ(settle(2 * kMiB), kMiB);
   EXPECT_NE(said_.find("(cannot raise /proc/sys/kernel/ostype: "), std::string::npos) << said_;
 }
 
-// A mount whose read-ahead is a file of ours, after FUSE_INIT.
-class ReadAhead : public ::testing::Test {
+// The setting is the read-ahead of a mount, after FUSE_INIT.
+class ReadAhead : public WithSetting {
  protected:
+  ReadAhead() : WithSetting("read_ahead_kb") {}
+
   std::uint64_t settle(std::optional<std::uint32_t> wanted, std::uint32_t agreed) {
     options_.max_readahead_bytes = wanted;
-    StderrCapture printed;
-    Log log(loop::LogLevel::kInfo);
-    const std::uint64_t bytes = settle_read_ahead(options_, setting_, agreed, log);
-    said_ = printed.finish();
-    return bytes;
+    return listen([&](Log& log) { return settle_read_ahead(options_, setting_, agreed, log); });
   }
-  void set_kib(unsigned kib) const { std::ofstream(setting_.path()) << kib << "\n"; }
-
-  testing::TempDir directory_;
-  KernelSetting setting_{directory_ / "read_ahead_kb"};
-  Options options_;
-  std::string said_;
 };
 
 constexpr std::uint32_t kOffered = 128U << 10U;
 
 TEST_F(ReadAhead, IsTheKernelsUnlessToldOtherwise) {
-  set_kib(128);
+  set(128);
   EXPECT_EQ(settle(std::nullopt, kOffered), kOffered);
   EXPECT_EQ(said_, "");
-  set_kib(64);
+  set(64);
   EXPECT_EQ(settle(std::nullopt, kOffered), 64U << 10U) << "what is in force is what is told";
 }
 
 TEST_F(ReadAhead, OfLessIsSettledByTheHandshake) {
-  set_kib(16);
+  set(16);
   EXPECT_EQ(settle(16U << 10U, 16U << 10U), 16U << 10U);
   EXPECT_EQ(setting_.read(), 16U);
   EXPECT_EQ(said_, "");
 }
 
 TEST_F(ReadAhead, OfMoreIsSet) {
-  set_kib(128);
+  set(128);
   EXPECT_EQ(settle(4 * kMiB, kOffered), 4 * kMiB);
   EXPECT_EQ(setting_.read(), 4096U);
   EXPECT_EQ(said_, "");
