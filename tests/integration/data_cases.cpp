@@ -165,8 +165,7 @@ void append_only(Transcript& t) {
     t.call("truncate and append", UniqueFd(::open("f", O_WRONLY | O_APPEND | O_TRUNC)).get());
     const UniqueFd direct(::open("f", O_WRONLY | O_APPEND | O_DIRECT));
     t.call("append directly", direct.get());
-    const std::unique_ptr<char, decltype(&std::free)> memory(
-        static_cast<char*>(std::aligned_alloc(4096, 4096)), &std::free);
+    const AlignedMemory memory = aligned_memory(4096);
     std::ranges::copy(block, memory.get());
     t.value("write directly", ::write(direct.get(), memory.get(), 4096));
     const UniqueFd log(::open("f", O_WRONLY | O_APPEND | O_CREAT, 0644));
@@ -196,8 +195,7 @@ void direct(Transcript& t) {
   t.call("open", fd.get());
   if (!fd) return;
   constexpr std::size_t kBytes = 3 << 20;
-  const std::unique_ptr<char, decltype(&std::free)> memory(
-      static_cast<char*>(std::aligned_alloc(4096, kBytes)), &std::free);
+  const AlignedMemory memory = aligned_memory(kBytes);
   const auto data = pattern(kBytes, 0);
   std::ranges::copy(data, memory.get());
   t.value("write", ::pwrite(fd.get(), memory.get(), kBytes, 0));

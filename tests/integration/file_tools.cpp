@@ -82,6 +82,10 @@ void expect_pattern(std::span<const char> data, std::uint64_t position, std::uin
                       << position;
 }
 
+AlignedMemory aligned_memory(std::size_t bytes) {
+  return {static_cast<char*>(std::aligned_alloc(4096, bytes)), &std::free};
+}
+
 bool write_all(int fd, std::span<const char> data, off_t offset) {
   while (!data.empty()) {
     const ssize_t written = ::pwrite(fd, data.data(), data.size(), offset);

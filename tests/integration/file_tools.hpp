@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +32,10 @@ void append_to(const std::string& path, const std::string& content);
                                                             std::uint64_t position,
                                                             std::uint64_t seed = 1);
 void expect_pattern(std::span<const char> data, std::uint64_t position, std::uint64_t seed = 1);
+
+// As O_DIRECT wants it; `bytes`: whole pages of 4096.
+using AlignedMemory = std::unique_ptr<char, decltype(&std::free)>;
+[[nodiscard]] AlignedMemory aligned_memory(std::size_t bytes);
 
 // All of it, however many calls that takes; false (and errno) on an error.
 bool write_all(int fd, std::span<const char> data, off_t offset);

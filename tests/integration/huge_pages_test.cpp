@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -42,16 +40,11 @@ std::size_t huge_bytes(pid_t pid) {
   return 0;
 }
 
-struct FreeMemory {
-  void operator()(char* memory) const { std::free(memory); }
-};
-
 enum class Way : std::uint8_t { kRead, kWrite };
 
 // As much as `bytes`, in one call.
 void transfer(const std::string& path, int flags, Way way, std::size_t bytes) {
-  const std::unique_ptr<char, FreeMemory> memory(
-      static_cast<char*>(std::aligned_alloc(4096, bytes)));
+  const AlignedMemory memory = aligned_memory(bytes);
   const auto data = pattern(bytes, 0);
   const UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC));
   ASSERT_TRUE(fd) << std::strerror(errno);

@@ -59,6 +59,11 @@ std::string word_of(Metadata metadata) {
   return metadata == Metadata::kNested ? "nested" : "inline";
 }
 
+std::string capitalised(std::string word) {
+  word[0] = static_cast<char>(std::toupper(word[0]));
+  return word;
+}
+
 // Every file was given to the kernel, and nothing came by requests but for those who asked for it.
 void try_kernel_backing(Jury& jury, const Statistics& s) {
   jury.requires_none({"kernel_other_opens"});
@@ -150,10 +155,7 @@ std::optional<std::string> can_serve(const Mode& mode) {
 
 std::string Mode::name() const {
   std::string name = who == Who::kRoot ? "Root" : "User";
-  const std::string word = word_of(backing);
-  name += static_cast<char>(std::toupper(word[0])) + word.substr(1);
-  const std::string metadata_word = word_of(metadata);
-  name += static_cast<char>(std::toupper(metadata_word[0])) + metadata_word.substr(1);
+  name += capitalised(word_of(backing)) + capitalised(word_of(metadata));
   name += "Loops" + std::to_string(loops);
   return transport == Transport::kRing ? name + "OverRing" : name;
 }

@@ -5,9 +5,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -63,11 +61,6 @@ class PagesLimit {
   unsigned before_ = 0;
 };
 
-// Memory for O_DIRECT.
-std::unique_ptr<char, decltype(&std::free)> aligned(std::size_t bytes) {
-  return {static_cast<char*>(std::aligned_alloc(kPage, bytes)), std::free};
-}
-
 class LargeRequests : public ::testing::TestWithParam<Transport> {};
 
 TEST_P(LargeRequests, MoveFourMegabytesEach) {
@@ -92,7 +85,7 @@ TEST_P(LargeRequests, MoveFourMegabytesEach) {
       read_at(UniqueFd(::open((mounted.source() / "f").c_str(), O_RDONLY)).get(), kBytes, 0), 0);
   in_child(Who::kRoot, [&] {
     const UniqueFd direct(::open(file.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
-    const auto memory = aligned(kBytes);
+    const AlignedMemory memory = aligned_memory(kBytes);
     EXPECT_EQ(::pread(direct.get(), memory.get(), kBytes, 0), static_cast<ssize_t>(kBytes));
     expect_pattern({memory.get(), kBytes}, 0);
     EXPECT_EQ(::pwrite(direct.get(), memory.get(), kBytes, kBytes), static_cast<ssize_t>(kBytes));
