@@ -70,7 +70,8 @@ bool is_for_anybody(const OperationContext& context, std::uint32_t command) {
 }
 
 // KERNEL(6.18): after a change of a file's content the client asks anew for size and times, but not
-// for the mode, which may have lost set-id bits.
+// for the mode, which may have lost set-id bits. After one that has failed it asks for nothing,
+// though times and mode may have changed by then (a copy that O_DIRECT refuses for its alignment).
 bool may_change_mode(const OperationContext& context, passthrough::FileHandleId handle,
                      const passthrough::SetIdKiller& killer) {
   if (!killer) return false;
@@ -126,7 +127,7 @@ Reply copy(OperationContext& context, Request& request) {
       static_cast<std::int64_t>(in.off_out),
       static_cast<std::size_t>(std::min<std::uint64_t>(in.len, kMostBytes)),
       static_cast<unsigned>(in.flags), killer);
-  if (changes_mode) drop_attributes(context.notifier, in.nodeid_out);
+  if (changes_mode || !copied) drop_attributes(context.notifier, in.nodeid_out);
   return copied;
 }
 
@@ -216,7 +217,7 @@ Reply fallocate(OperationContext& context, Request& request) {
   const auto done = context.tree.fallocate(context.executor, in.fh, static_cast<int>(in.mode),
                                            static_cast<std::int64_t>(in.offset),
                                            static_cast<std::int64_t>(in.length), killer);
-  if (changes_mode) drop_attributes(context.notifier, request.header().nodeid);
+  if (changes_mode || !done) drop_attributes(context.notifier, request.header().nodeid);
   OURO_TRY(done);
   return 0;
 }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "tests/unit/fs/served_tree.hpp"
 
@@ -329,6 +330,30 @@ TEST_P(FilesTest, CopyFileRange) {
   in.flags = 0;
   in.fh_in = 4711;
   EXPECT_EQ(error_of(Message(FUSE_COPY_FILE_RANGE).with(in)), EBADF);
+}
+
+TEST_P(FilesTest, WhatMayHaveChangedTimesBeforeItFailedIsAskedForAnew) {
+  backing_.put_file("file", "content");
+  const std::uint64_t node = look_up("file");
+  fuse_copy_file_range_in copied{};
+  copied.fh_in = open("file", O_RDONLY);
+  copied.fh_out = open("file", O_RDWR);
+  copied.nodeid_out = node;
+  copied.len = 4;
+  copied.off_out = 100;
+  EXPECT_EQ(error_of(Message(FUSE_COPY_FILE_RANGE).with(copied)), 0);
+  EXPECT_EQ(dropped_attributes(), std::vector<std::uint64_t>{});
+  copied.off_out = 0;
+  EXPECT_EQ(error_of(Message(FUSE_COPY_FILE_RANGE).with(copied)), EINVAL) << "they overlap";
+  EXPECT_EQ(dropped_attributes(), std::vector{node});
+  fuse_fallocate_in allocated{};
+  allocated.fh = copied.fh_out;
+  allocated.length = 4096;
+  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE, node).with(allocated)), 0);
+  EXPECT_EQ(dropped_attributes(), std::vector{node});
+  allocated.mode = FALLOC_FL_PUNCH_HOLE;
+  EXPECT_EQ(error_of(Message(FUSE_FALLOCATE, node).with(allocated)), EOPNOTSUPP);
+  EXPECT_EQ(dropped_attributes(), (std::vector{node, node}));
 }
 
 // --- ioctl ---------------------------------------------------------------------------------------
