@@ -20,9 +20,14 @@ TransferOp::Access access_of(std::uint32_t file_flags) {
 
 // KERNEL(6.9): RWF_NOAPPEND is EPERM while the inode is append-only; older ones say EOPNOTSUPP.
 // Both are better than a page that is appended once more.
-std::uint32_t write_flags(std::uint32_t file_flags, const passthrough::FileHandle& file) {
-  if ((file_flags & O_APPEND) != 0) return RWF_APPEND;
-  return file.appends_only() ? RWF_NOAPPEND : 0;
+std::uint32_t write_flags(const Connection& connection, std::uint32_t file_flags,
+                          const passthrough::FileHandle& file) {
+  const bool appends = (file_flags & O_APPEND) != 0;
+  if (file.appends_only()) return appends ? RWF_APPEND : RWF_NOAPPEND;
+  // A client that collects writes has put this one at the end, which the file here has not reached
+  // before what it still holds is written back.
+  const bool collects = (connection.negotiated.flags & FUSE_WRITEBACK_CACHE) != 0;
+  return appends && !collects ? RWF_APPEND : 0;
 }
 
 }  // namespace
@@ -64,7 +69,7 @@ loop::Status write(OperationContext& context, passthrough::AsyncExecutor& data, 
   using PageLocks = Request::PageLocks;
   request.set_goes_past(access == TransferOp::Access::kDirect ? file->inode().content : nullptr,
                         file->is_cached() ? PageLocks::kPossible : PageLocks::kNone);
-  const std::uint32_t rw_flags = write_flags(file_flags, *file);
+  const std::uint32_t rw_flags = write_flags(context.connection, file_flags, *file);
   // KERNEL(6.18): what is written back is all stored to the client, whatever number it is told
   // (fuse_writepage_end()), so that the end of a full disk would be lost without an error.
   const auto cut_short =

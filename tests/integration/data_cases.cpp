@@ -22,6 +22,7 @@
 #include "loop/unique_fd.hpp"
 #include "tests/integration/cases.hpp"
 #include "tests/integration/file_tools.hpp"
+#include "tests/integration/identity.hpp"
 
 namespace ouro::testing {
 namespace {
@@ -219,6 +220,27 @@ void direct(Transcript& t) {
   t.content("f");
 }
 
+// Who may not keep set-id bits takes them away by writing. A client that collects writes sends that
+// one at once, while the source has not yet what it goes behind. Of whole pages, for no other write
+// to bring them along.
+void append_to_set_id(Transcript& t) {
+  const UniqueFd fd(::open("f", O_RDWR | O_CREAT | O_APPEND, 0644));
+  t.call("chmod", ::fchmod(fd.get(), 06755));
+  const std::string piece(20'000, 'x');
+  const auto write = [&] { return ::write(fd.get(), piece.data(), piece.size()); };
+  t.value("before", write());
+  const auto write_more = [&](Transcript& own) { own.value("more", write()); };
+  if (::geteuid() == 0) {
+    as({.name = "root without CAP_FSETID", .uid = 0, .gid = 0, .keeps_fsetid = false}, t,
+       write_more);
+  } else {
+    write_more(t);
+  }
+  t.value("after", write());
+  t.stat("f");
+  t.content("f");
+}
+
 void file_size_limit(Transcript& t) {
   std::signal(SIGXFSZ, SIG_IGN);
   const rlimit limit{10'000, RLIM_INFINITY};
@@ -270,6 +292,7 @@ std::vector<Case> data_cases() {
           {"appending", appending},
           {"append-mode", append_mode},
           {"append-only", append_only},
+          {"append-to-set-id", append_to_set_id},
           {"direct", direct},
           {"file-size-limit", file_size_limit},
           {"side-by-side", side_by_side}};

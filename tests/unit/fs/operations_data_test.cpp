@@ -132,6 +132,16 @@ TEST_P(DataTest, AnAppendGoesToTheEnd) {
   EXPECT_EQ(backing_.content("file"), "0123456789abc");
 }
 
+// A write through its cache is one that has to remove set-id bits.
+TEST_P(DataTest, AnAppendGoesWhereAClientThatCollectsWritesHasTheEnd) {
+  connection_.negotiated.flags |= FUSE_WRITEBACK_CACHE;
+  backing_.put_file("file", "0123");
+  const std::uint64_t handle = open("file", O_WRONLY | O_APPEND);
+  EXPECT_EQ(write(handle, 10, "abc", O_WRONLY | O_APPEND), 3);
+  EXPECT_EQ(write(handle, 4, "456789", O_WRONLY | O_APPEND, FUSE_WRITE_CACHE), 6);
+  EXPECT_EQ(backing_.content("file"), "0123456789abc");
+}
+
 TEST_P(DataTest, WhatTheClientWritesBackIsPositional) {
   backing_.put_file("file", "0123456789");
   // The handle, and the flags that travel along, are those of an appending, direct writer.
