@@ -1,10 +1,13 @@
 // Operations on names: lookup and forget, making and removing entries, links and renames.
 #include <sys/sysmacros.h>
 
+#include <cstdio>
+
 #include "fs/argument_reader.hpp"
 #include "fs/client_pages.hpp"
 #include "fs/creator.hpp"
 #include "fs/encode.hpp"
+#include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
 namespace ouro::fs::operations {
@@ -34,8 +37,13 @@ Reply rename_entry(OperationContext& context, Request& request, std::uint64_t ne
   const char* name = reader.name();
   const char* new_name = reader.name();
   if (name == nullptr || new_name == nullptr) return loop::fail(EINVAL);
-  return reply_empty(context.tree.rename(context.executor, request.header().nodeid, name,
-                                         new_parent, new_name, flags, request.caller()));
+  const std::uint64_t parent = request.header().nodeid;
+  const auto renamed = context.tree.rename(context.executor, parent, name, new_parent, new_name,
+                                           flags, request.caller());
+  // Before it fails, it may have put a whiteout there and taken it away again (ext4), which moves
+  // times; the client asks for nothing anew.
+  if (!renamed && (flags & RENAME_WHITEOUT) != 0) drop_attributes(context.notifier, parent);
+  return reply_empty(renamed);
 }
 
 }  // namespace

@@ -364,6 +364,18 @@ TEST_P(NamesTest, RenameWithFlags) {
   EXPECT_EQ(rename(RENAME_NOREPLACE | RENAME_EXCHANGE, "second", "fourth"), EINVAL);
 }
 
+TEST_P(NamesTest, AWhiteoutThatFailedMayHaveMovedTimes) {
+  backing_.put_file("file");
+  const auto rename = [&](unsigned flags) {
+    const fuse_rename2_in in{requests::kRoot, flags, 0};
+    return error_of(Message(FUSE_RENAME2).with(in).name("missing").name("file"));
+  };
+  EXPECT_EQ(rename(RENAME_NOREPLACE), ENOENT);
+  EXPECT_EQ(dropped_attributes().size(), 0U);
+  EXPECT_NE(rename(RENAME_WHITEOUT), 0);
+  EXPECT_EQ(dropped_attributes(), std::vector<std::uint64_t>{requests::kRoot});
+}
+
 TEST_P(NamesTest, RenameLeavesAWhiteout) {
   if (!backing_.identity.switches()) GTEST_SKIP() << "needs root, to make devices";
   backing_.put_file("old");
