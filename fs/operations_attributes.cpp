@@ -1,13 +1,16 @@
 // Operations on attributes: stat, chmod and its like, statfs, access, extended attributes.
 #include <fcntl.h>
+#include <linux/xattr.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "fs/argument_reader.hpp"
 #include "fs/client_pages.hpp"
 #include "fs/encode.hpp"
+#include "fs/notifications.hpp"
 #include "fs/operations.hpp"
 
 namespace ouro::fs::operations {
@@ -70,6 +73,14 @@ Reply reply_xattr(Request& request, std::uint32_t asked_bytes, const Reply& byte
 
 std::span<std::byte> xattr_space(Request& request, std::uint32_t asked_bytes) {
   return request.payload().first(std::min<std::size_t>(asked_bytes, request.payload().size()));
+}
+
+// Every write to a file takes its capability away. A client that collects writes would send those
+// made before it was given (KERNEL(6.18): fuse_setxattr() writes nothing back) after it. To drop
+// its pages makes it send them.
+bool loses_to_late_writes(const OperationContext& context, std::string_view xattr) {
+  const bool collects = (context.connection.negotiated.flags & FUSE_WRITEBACK_CACHE) != 0;
+  return collects && xattr == XATTR_NAME_CAPS;
 }
 
 }  // namespace
@@ -166,12 +177,16 @@ Reply setxattr(OperationContext& context, Request& request) {
   }
   const char* name = reader.name();
   if (name == nullptr || reader.rest().size() < in.size) return loop::fail(EINVAL);
+  const std::uint64_t node = request.header().nodeid;
+  if (loses_to_late_writes(context, name)) {
+    if (!context.in_worker) return ask_for_worker(request);
+    drop_pages(context.notifier, node);
+  }
   const passthrough::Caller caller = request.caller();
   passthrough::SetIdKiller killer;
   if ((in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0) killer = caller;
-  OURO_TRY(context.tree.setxattr(context.executor, request.header().nodeid, name,
-                                 reader.rest().first(in.size), static_cast<int>(in.flags), killer,
-                                 caller));
+  OURO_TRY(context.tree.setxattr(context.executor, node, name, reader.rest().first(in.size),
+                                 static_cast<int>(in.flags), killer, caller));
   return 0;
 }
 

@@ -331,6 +331,20 @@ TEST_P(XattrTest, SetWhoseSizeIsNotThatOfItsValue) {
   EXPECT_EQ(error_of(Message(FUSE_SETXATTR, node_).with(in).text("user.without-an-end")), EINVAL);
 }
 
+TEST_P(XattrTest, ACapabilityComesAfterWhatTheClientHasCollected) {
+  connection_.negotiated.flags |= FUSE_WRITEBACK_CACHE;
+  EXPECT_EQ(put("user.name", "value"), 0);
+  EXPECT_TRUE(kernel().notifications().empty());
+  EXPECT_EQ(put("security.capability", "no capability"), EINVAL);
+  const auto told = kernel().notifications();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told.front().header.error, FUSE_NOTIFY_INVAL_INODE);
+  const auto out = told.front().as<fuse_notify_inval_inode_out>();
+  EXPECT_EQ(out.ino, node_);
+  EXPECT_EQ(out.off, 0);
+  EXPECT_EQ(out.len, 0) << "to the end";
+}
+
 TEST_P(XattrTest, List) {
   EXPECT_EQ(list(0).error(), 0);
   ASSERT_EQ(put("user.a", "1"), 0);
