@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
+#include <cstring>
 
 #include "fs/argument_reader.hpp"
 #include "fs/client_pages.hpp"
@@ -73,14 +73,6 @@ Reply reply_xattr(Request& request, std::uint32_t asked_bytes, const Reply& byte
 
 std::span<std::byte> xattr_space(Request& request, std::uint32_t asked_bytes) {
   return request.payload().first(std::min<std::size_t>(asked_bytes, request.payload().size()));
-}
-
-// Every write to a file takes its capability away. A client that collects writes would send those
-// made before it was given (KERNEL(6.18): fuse_setxattr() writes nothing back) after it. To drop
-// its pages makes it send them.
-bool loses_to_late_writes(const OperationContext& context, std::string_view xattr) {
-  const bool collects = (context.connection.negotiated.flags & FUSE_WRITEBACK_CACHE) != 0;
-  return collects && xattr == XATTR_NAME_CAPS;
 }
 
 }  // namespace
@@ -178,7 +170,10 @@ Reply setxattr(OperationContext& context, Request& request) {
   const char* name = reader.name();
   if (name == nullptr || reader.rest().size() < in.size) return loop::fail(EINVAL);
   const std::uint64_t node = request.header().nodeid;
-  if (loses_to_late_writes(context, name)) {
+  // Every write to a file takes its capability away. Those that the client holds, collected or made
+  // through a mapping, would come after it (KERNEL(6.18): fuse_setxattr() writes nothing back). To
+  // drop its pages makes it send them.
+  if (std::strcmp(name, XATTR_NAME_CAPS) == 0) {
     if (!context.in_worker) return ask_for_worker(request);
     drop_pages(context.notifier, node);
   }

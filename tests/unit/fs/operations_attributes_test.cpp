@@ -331,8 +331,7 @@ TEST_P(XattrTest, SetWhoseSizeIsNotThatOfItsValue) {
   EXPECT_EQ(error_of(Message(FUSE_SETXATTR, node_).with(in).text("user.without-an-end")), EINVAL);
 }
 
-TEST_P(XattrTest, ACapabilityComesAfterWhatTheClientHasCollected) {
-  connection_.negotiated.flags |= FUSE_WRITEBACK_CACHE;
+TEST_P(XattrTest, ACapabilityComesAfterWhatTheClientHasOfTheFile) {
   EXPECT_EQ(put("user.name", "value"), 0);
   EXPECT_TRUE(kernel().notifications().empty());
   EXPECT_EQ(put("security.capability", "no capability"), EINVAL);
