@@ -68,15 +68,19 @@ void finish_read(Outcome& outcome, ssize_t count, const Buffer& buffer) {
 }
 
 // What a write that O_DIRECT refuses has left behind shows at once, not only in what a later call
-// reads. By a descriptor of its own, which no alignment binds.
+// reads. By a descriptor of its own, which no alignment binds; of what may not be opened any more
+// by the same one, for a moment without O_DIRECT.
 void finish_write(Outcome& outcome, ssize_t count, int fd) {
   if (outcome.finish(count) || outcome.error() != EINVAL) return;
-  if ((::fcntl(fd, F_GETFL) & O_DIRECT) == 0) return;
+  const int flags = ::fcntl(fd, F_GETFL);
+  if ((flags & O_DIRECT) == 0) return;
   const loop::UniqueFd again(
       ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct ::stat stat {};
-  if (!again || ::fstat(again.get(), &stat) != 0 || !S_ISREG(stat.st_mode)) return;
-  outcome.text("refused_data", describe_content(again.get(), stat.st_size));
+  if (::fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode)) return;
+  if (!again) ::fcntl(fd, F_SETFL, flags & ~O_DIRECT);
+  outcome.text("refused_data", describe_content(again ? again.get() : fd, stat.st_size));
+  if (!again) ::fcntl(fd, F_SETFL, flags);
 }
 
 thread_local sigjmp_buf bus_error_exit;

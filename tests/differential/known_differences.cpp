@@ -13,6 +13,8 @@ namespace {
 
 // In the cache mode of this name any call may leave what only some leave in the others.
 constexpr std::string_view kWriteback = "writeback";
+// No call, but what any call may have been given.
+constexpr std::string_view kBadMemoryGiven = "bad-memory";
 
 std::string trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r");
@@ -162,7 +164,7 @@ bool set_calls(KnownDifference& entry, const std::string& value) {
 bool set_after(KnownDifference& entry, const std::string& value) {
   entry.after = split(value, ",");
   return std::all_of(entry.after.begin(), entry.after.end(), [](const std::string& name) {
-    return name == kWriteback || find_row(name) != nullptr;
+    return name == kWriteback || name == kBadMemoryGiven || find_row(name) != nullptr;
   });
 }
 

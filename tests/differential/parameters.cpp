@@ -373,6 +373,14 @@ void probe_beyond_largest_file(Random& /*random*/, Call& call) {
   }
 }
 
+bool gives_bad_memory(const Call& call) {
+  const auto parameters = call.row->parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].type == &kMemory) return call.arguments[i].number == kBadMemory;
+  }
+  return false;
+}
+
 void adjust_copy(Random& random, Call& call) {
   probe_beyond_largest_file(random, call);
   // Where alignment decides how far a copy comes, its traces are to be seen at once, too.
@@ -383,7 +391,7 @@ void adjust_copy(Random& random, Call& call) {
 
 void adjust_transfer(Random& random, Call& call) {
   // Whether a write that fails at a bad address touches the times must be seen at this very call.
-  if (call.number("memory") == kBadMemory) call.probe = true;
+  if (gives_bad_memory(call)) call.probe = true;
   probe_beyond_largest_file(random, call);
   if (call.number("slot") != kDirectIoSlot || random.percent(10)) return;
   for (std::size_t i = 0; i < call.arguments.size(); ++i) {

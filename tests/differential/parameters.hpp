@@ -50,6 +50,9 @@ struct AclEntry {
 [[nodiscard]] const char* acl_name(std::int64_t which);
 [[nodiscard]] std::span<const AclEntry> acl_shape(std::int64_t shape);
 
+// Whether an argument is an address that is not mapped.
+[[nodiscard]] bool gives_bad_memory(const Call& call);
+
 // Adjusters, for arguments that depend on each other.
 // Most I/O on the O_DIRECT slot is aligned, or it would hardly ever succeed.
 void adjust_transfer(Random& random, Call& call);

@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "tests/differential/parameters.hpp"
+
 namespace ouro::differential {
 namespace {
 
@@ -108,6 +110,7 @@ class Runner::Run {
 
   void count(const Call& call, const Outcome& native) {
     calls_so_far_.insert(call.row->name);
+    if (gives_bad_memory(call)) calls_so_far_.insert("bad-memory");
     Tally::Count& kind = tally_.by_kind[call.row->name];
     ++tally_.calls;
     ++kind.calls;
