@@ -30,8 +30,7 @@ constexpr std::uint64_t kWantedFlags =
     FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_DONT_MASK | FUSE_HAS_IOCTL_DIR |
     FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
     FUSE_POSIX_ACL | FUSE_MAX_PAGES | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT | FUSE_INIT_EXT |
-    FUSE_ABORT_ERROR | FUSE_CACHE_SYMLINKS | wire::kCreateSuppGroup | wire::kDirectIoAllowMmap |
-    wire::kNoExportSupport;
+    FUSE_ABORT_ERROR | FUSE_CACHE_SYMLINKS | wire::kCreateSuppGroup | wire::kDirectIoAllowMmap;
 
 struct InitRequest {
   fuse_in_header header{};

@@ -2,6 +2,7 @@
 #include <sys/sysmacros.h>
 
 #include <cstdio>
+#include <cstring>
 
 #include "fs/argument_reader.hpp"
 #include "fs/client_pages.hpp"
@@ -46,12 +47,22 @@ Reply rename_entry(OperationContext& context, Request& request, std::uint64_t ne
   return reply_empty(renamed);
 }
 
+// KERNEL: by "." and ".." the client asks for what file handles name (fuse_get_dentry(),
+// fuse_get_parent()), and only where FUSE_EXPORT_SUPPORT is in force.
+loop::Result<Entry> find(OperationContext& context, std::uint64_t parent, const char* name) {
+  if ((context.connection.negotiated.flags & FUSE_EXPORT_SUPPORT) != 0) {
+    if (std::strcmp(name, ".") == 0) return context.tree.find_again(context.executor, parent);
+    if (std::strcmp(name, "..") == 0) return context.tree.lookup_parent(context.executor, parent);
+  }
+  return context.tree.lookup(context.executor, parent, name);
+}
+
 }  // namespace
 
 Reply lookup(OperationContext& context, Request& request) {
   const char* name = ArgumentReader(request.arguments()).name();
   if (name == nullptr) return loop::fail(EINVAL);
-  const auto entry = context.tree.lookup(context.executor, request.header().nodeid, name);
+  const auto entry = find(context, request.header().nodeid, name);
   const CachePolicy& cache = context.connection.cache;
   if (!entry && entry.error().value() == ENOENT && cache.negative_timeout_ns > 0) {
     encode_negative(cache, request.reply_struct<fuse_entry_out>());

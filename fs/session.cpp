@@ -35,6 +35,7 @@ loop::Result<std::unique_ptr<Session>> Session::create(std::vector<int> channels
   wanted.max_write_bytes = options.max_write_bytes;
   wanted.max_readahead_bytes = options.max_readahead_bytes;
   wanted.extra_flags = options.cache.init_flags | options.init_flags;
+  wanted.extra_flags |= tree.has_durable_ids() ? FUSE_EXPORT_SUPPORT : wire::kNoExportSupport;
   std::string refusal = reason_not_to_ask(wanted.extra_flags, identity);
   if (options.kernel_backing.use != KernelBackingOptions::Use::kOff && refusal.empty()) {
     wanted.extra_flags |= wire::kPassthrough;

@@ -120,6 +120,8 @@ Outcome<std::unique_ptr<passthrough::Tree>> open_tree(const Options& options, So
   tree_options.watermark = nearly_all(open_files, log);
   tree_options.max_open_files = static_cast<std::size_t>(open_files);
   tree_options.open_refused = tell_of_refusal(open_files, log);
+  // In a view that others share, a file system may be covered by a mount of a part of itself.
+  tree_options.is_whole = source.is_whole && source.view == SourceTree::View::kPrivateClone;
   tree_options.file_handles = options.inode_file_handles != FileHandles::kNever;
   tree_options.max_descriptors = descriptors_for_inodes(options.inode_file_handles, open_files);
   auto tree = or_give_up(passthrough::Tree::create(std::move(source.root), tree_options),
@@ -151,6 +153,7 @@ std::string serving_line(const Options& options, const Places& places, const fs:
          session.modes() + " locks=" + (remote_locks ? "remote" : "local") +
          " cache=" + std::string(cache_word(options.cache)) +
          " writeback=" + (writeback ? "on" : "off") +
+         " nfs_export=" + ((negotiated.flags & FUSE_EXPORT_SUPPORT) != 0 ? "on" : "off") +
          " max_write=" + byte_size_text(negotiated.max_write_bytes) +
          " max_readahead=" + byte_size_text(read_ahead_bytes) + " loops=" + std::to_string(loops) +
          " protocol=7." + std::to_string(std::min(negotiated.kernel_minor, fs::wire::kMinor));

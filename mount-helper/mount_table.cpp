@@ -51,9 +51,8 @@ std::optional<MountEntry> parse_line(const std::string& line, const MountId& id)
   std::uint64_t number = 0;
   std::string parent;
   std::string device;
-  std::string root;
   MountEntry entry;
-  if (!(words >> number >> parent >> device >> root >> entry.path)) return std::nullopt;
+  if (!(words >> number >> parent >> device >> entry.root >> entry.path)) return std::nullopt;
   if (number != id.number) return std::nullopt;
   if (device != std::to_string(major(id.device)) + ":" + std::to_string(minor(id.device))) {
     return std::nullopt;
@@ -63,6 +62,7 @@ std::optional<MountEntry> parse_line(const std::string& line, const MountId& id)
   }
   words >> entry.type >> entry.source;
   entry.path = unescape(entry.path);
+  entry.root = unescape(entry.root);
   entry.source = unescape(entry.source);
   return entry;
 }

@@ -29,6 +29,7 @@ struct MountEntry {
   std::string path;    // where it is mounted now
   std::string type;    // "fuse.ourofs"
   std::string source;  // the first word of /proc/mounts
+  std::string root;    // which directory of its file system that is: "/" for the whole of it
 };
 
 // The line of `table` (the text of a mountinfo file) that describes the mount `id`.

@@ -75,6 +75,12 @@ Outcome<void> require_free(const std::string& mountpoint) {
                  "unmount it with: fusermount3 -u " + quoted(mountpoint));
 }
 
+bool is_whole_file_system(const std::string& path) {
+  const auto id = mount_at(path);
+  const auto mount = id ? find_mount(*id) : std::nullopt;
+  return mount && mount->path == path && mount->root == "/";
+}
+
 }  // namespace
 
 Outcome<Places> resolve_places(const std::string& source, const std::string& mountpoint) {
@@ -100,6 +106,7 @@ Outcome<SourceTree> open_source_tree(const std::string& path, Submounts submount
                                      std::uint64_t attributes) {
   SourceTree tree;
   tree.path = path;
+  tree.is_whole = is_whole_file_system(path);
   tree.pin = UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!tree.pin) return bad_place("source", path, errno);
   // Only a privileged process may clone mounts; for everyone else the shared view has to do.

@@ -40,6 +40,8 @@ struct SourceTree {
   // O_PATH on SOURCE itself: keeps its file system busy, so that unmounting it says so.
   loop::UniqueFd pin;
   std::string path;
+  // Whether it is a whole file system: its root, and no part of one.
+  bool is_whole = false;
 };
 
 // Opens the tree at an absolute path. To be called before the mount is made. `attributes`:

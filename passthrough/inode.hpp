@@ -15,6 +15,10 @@
 
 namespace ouro::passthrough {
 
+// The kernel's name of a file that it knows.
+using NodeId = std::uint64_t;
+inline constexpr NodeId kRootNode = 1;
+
 // What makes two names the same file. The mount belongs to it: one directory that is mounted at
 // two places must be two nodes, because the kernel allows a directory one place in the tree.
 struct FileKey {
@@ -35,6 +39,7 @@ struct Inode {
   // Of a regular file, once it is in the table.
   std::shared_ptr<ContentHistory> content = {};
   std::shared_ptr<IoMode> io_mode = {};  // where files may be given
+  NodeId durable_id = 0;                 // 0: its node id is one of the table (see DurableIds)
 
   [[nodiscard]] bool held_by_handle() const { return handle.has_value(); }
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "loop/invariant.hpp"
+#include "passthrough/durable_ids.hpp"
 
 namespace ouro::passthrough {
 namespace {
@@ -13,6 +14,8 @@ constexpr std::uint32_t kRootIndex = 0;
 // How many descriptors it is worth to ask the kernel for.
 constexpr std::size_t kSmallestStep = 64;
 constexpr std::uint32_t kLastGeneration = std::numeric_limits<std::uint32_t>::max();
+// So that no id of the table looks like a durable one.
+constexpr std::size_t kMostSlots = 0x7fffffff;
 
 // The finalizer of splitmix64: every bit of the input reaches every bit of the result.
 constexpr std::uint64_t mix(std::uint64_t value) {
@@ -30,7 +33,8 @@ std::size_t InodeTable::KeyHash::operator()(const FileKey& key) const noexcept {
 
 InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descriptors,
                        std::size_t scarce_from, IoModes io_modes)
-    : max_descriptors_(max_descriptors),
+    : root_(root.key),
+      max_descriptors_(max_descriptors),
       scarce_from_(scarce_from),
       io_modes_(io_modes),
       watermark_(std::move(watermark)),
@@ -39,15 +43,26 @@ InodeTable::InodeTable(Inode root, Watermark watermark, std::size_t max_descript
   fill(slots_.emplace_back(), std::move(root));
 }
 
-NodeId InodeTable::node_id(std::uint32_t index, std::uint32_t generation) {
-  return std::uint64_t{generation} << 32 | (std::uint64_t{index} + 1);
+NodeId InodeTable::node_id(std::size_t index) const {
+  const Slot& slot = slots_[index];
+  if (slot.inode->durable_id != 0) return slot.inode->durable_id;
+  return std::uint64_t{slot.generation} << 32 | (std::uint64_t{index} + 1);
 }
 
 const InodeTable::Slot* InodeTable::slot_of(NodeId node) const {
+  if (DurableIds::is_durable(node)) {
+    const auto known = by_key_.find({root_.device, DurableIds::inode_number(node), root_.mount});
+    if (known != by_key_.end() && slots_[known->second].inode->durable_id == node) {
+      return &slots_[known->second];
+    }
+    const auto outlived = outlived_.find(node);
+    return outlived != outlived_.end() ? &slots_[outlived->second] : nullptr;
+  }
   const std::uint64_t index = (node & 0xffffffffU) - 1;  // 0 becomes too large
   if (index >= slots_.size()) return nullptr;
   const Slot& slot = slots_[index];
-  return slot.inode && slot.generation == node >> 32 ? &slot : nullptr;
+  const bool is_named_so = slot.inode && slot.inode->durable_id == 0;
+  return is_named_so && slot.generation == node >> 32 ? &slot : nullptr;
 }
 
 bool InodeTable::holds_by_handle(const FileKey& key) const {
@@ -74,7 +89,9 @@ std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_han
     note_scarcity(inode.path_fd.get());
     const auto known = by_key_.find(inode.key);
     const Inode* const there = known != by_key_.end() ? slots_[known->second].inode.get() : nullptr;
-    const bool wants_handle = there != nullptr ? there->held_by_handle() : descriptors() >= limit();
+    const bool wants_handle = there != nullptr
+                                  ? there->held_by_handle()
+                                  : descriptors() >= limit() || names_durably(inode.key);
     if (wants_handle && !inode.handle && without_handle == WithoutHandle::kIsRefused) return {};
     // Of a file that is no more; its slot stays until it is forgotten.
     const bool is_another = there != nullptr && there->held_by_handle() && inode.handle &&
@@ -85,6 +102,9 @@ std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_han
       } else if (inode.handle) {
         spare = std::move(inode.path_fd);
       }
+      if (is_another && there->durable_id != 0) {
+        outlived_.emplace(there->durable_id, known->second);
+      }
       index = take_slot();
       by_key_[inode.key] = index;
       fill(slots_[index], std::move(inode));
@@ -93,7 +113,7 @@ std::optional<NodeId> InodeTable::insert(Inode& inode, WithoutHandle without_han
       index = known->second;
     }
     ++slots_[index].lookups;
-    node = node_id(index, slots_[index].generation);
+    node = node_id(index);
     full = watermark_reached();
   }
   if (full) watermark_.reached();
@@ -108,12 +128,18 @@ void InodeTable::hold(const FileKey& key, const SourceHandle& handle, loop::Uniq
   Slot& slot = slots_[known->second];
   if (slot.inode->handle != handle) return;
   before = empty(slot);
-  fill(slot, {key, before->type, std::move(path_fd), {}, before->content, before->io_mode});
+  fill(slot, {key,
+              before->type,
+              std::move(path_fd),
+              {},
+              before->content,
+              before->io_mode,
+              before->durable_id});
 }
 
 std::uint32_t InodeTable::take_slot() {
   if (free_.empty()) {
-    loop::invariant(slots_.size() < std::numeric_limits<std::uint32_t>::max(), "inode table full");
+    loop::invariant(slots_.size() < kMostSlots, "inode table full");
     free_.push_back(static_cast<std::uint32_t>(slots_.size()));
     slots_.emplace_back();
   }
@@ -187,7 +213,7 @@ std::vector<NodeId> InodeTable::oldest_with_descriptor(std::size_t count) {
     const Slot& slot = slots_[hand_];
     const bool is_ours = slot.inode.use_count() > 1;  // as an open file's
     if (hand_ == kRootIndex || !slot.inode || slot.inode->held_by_handle() || is_ours) continue;
-    nodes.push_back(node_id(static_cast<std::uint32_t>(hand_), slot.generation));
+    nodes.push_back(node_id(hand_));
   }
   return nodes;
 }
@@ -215,7 +241,11 @@ InodeRef InodeTable::forget(NodeId node, std::uint64_t count) {
   InodeRef last = empty(*slot);
   note_crowding();
   const auto known = by_key_.find(last->key);
-  if (known != by_key_.end() && known->second == index) by_key_.erase(known);
+  if (known != by_key_.end() && known->second == index) {
+    by_key_.erase(known);
+  } else {
+    outlived_.erase(node);
+  }
   // An id must never come back, so a slot that has used up its generations is given up.
   if (slot->generation == kLastGeneration) return last;
   ++slot->generation;

@@ -1,5 +1,7 @@
 // Every inode that the kernel knows, by node id and by identity in the source, with the exact
-// number of lookups the kernel has been told of (nlookup).
+// number of lookups the kernel has been told of (nlookup). A node id is index + generation, so that
+// a forgotten one is never valid again, or a durable one (passthrough/durable_ids.hpp); the root is
+// kRootNode.
 //
 // Any thread: one lock, held for table work only, never across a system call.
 #pragma once
@@ -24,10 +26,6 @@
 
 namespace ouro::passthrough {
 
-// Index + generation, so that a forgotten id is never valid again. The root is kRootNode.
-using NodeId = std::uint64_t;
-inline constexpr NodeId kRootNode = 1;
-
 inline constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
 // Whether regular files have an IoMode.
@@ -50,6 +48,13 @@ class InodeTable {
   InodeTable(const InodeTable&) = delete;
   InodeTable& operator=(const InodeTable&) = delete;
 
+  // From now on the files of the root's mount are to come with a handle and, as a rule, with a
+  // durable id. Before serving begins.
+  void name_durably() { names_durably_ = true; }
+  [[nodiscard]] bool names_durably(const FileKey& key) const {
+    return names_durably_ && key.device == root_.device && key.mount == root_.mount;
+  }
+
   [[nodiscard]] bool limits_descriptors() const { return max_descriptors_ != kNoLimit; }
   // Counts one lookup of the file and returns its node id: of the inode that is there already
   // (whose descriptor or handle stays), or of `inode`, which is inserted. An inode that is held by
@@ -57,7 +62,7 @@ class InodeTable {
   // id leads to ESTALE.
   [[nodiscard]] NodeId intern(Inode inode);
   // The same, but empty, and `inode` as it was, if it has no handle and should: its file is held by
-  // one, or there are descriptors enough.
+  // one, or is to be named durably, or there are descriptors enough.
   [[nodiscard]] std::optional<NodeId> try_intern(Inode& inode);
   [[nodiscard]] bool holds_by_handle(const FileKey& key) const;
   // Holds the file by `path_fd` from now on, if it was held by `handle`: a file that loses its last
@@ -104,7 +109,8 @@ class InodeTable {
     std::size_t operator()(const FileKey& key) const noexcept;
   };
 
-  [[nodiscard]] static NodeId node_id(std::uint32_t index, std::uint32_t generation);
+  // Of a slot that is not free.
+  [[nodiscard]] NodeId node_id(std::size_t index) const;
   // The slot that `node` names now, or nullptr.
   [[nodiscard]] const Slot* slot_of(NodeId node) const;
 
@@ -122,6 +128,8 @@ class InodeTable {
   [[nodiscard]] std::size_t limit() const;
   [[nodiscard]] std::size_t descriptors() const { return known_ - held_by_handle(); }
 
+  const FileKey root_;
+  bool names_durably_ = false;
   const std::size_t max_descriptors_;
   const std::size_t scarce_from_;
   const IoModes io_modes_;
@@ -140,6 +148,8 @@ class InodeTable {
   std::size_t wants_room_above_;      // descriptors
   std::size_t hand_ = 0;              // the slot that oldest_with_descriptor() comes to next
   std::unordered_map<FileKey, std::uint32_t, KeyHash> by_key_;
+  // Slots with a durable id whose file is no more, and whose number another file has by now.
+  std::unordered_map<NodeId, std::uint32_t> outlived_;
 };
 
 }  // namespace ouro::passthrough

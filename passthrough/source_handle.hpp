@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "loop/result.hpp"
@@ -15,6 +16,7 @@ namespace ouro::passthrough {
 
 class SourceHandle {
  public:
+  SourceHandle(int type, std::vector<std::byte> bytes) : type_(type), bytes_(std::move(bytes)) {}
   // Of the file behind `fd`, which may be an O_PATH one. Errors: EOPNOTSUPP where the file system
   // has no handles, EOVERFLOW where they are longer than MAX_HANDLE_SZ.
   [[nodiscard]] static loop::Result<SourceHandle> of(int fd);
@@ -23,11 +25,13 @@ class SourceHandle {
   // if the file is no more; EPERM without the capability.
   [[nodiscard]] loop::Result<loop::UniqueFd> open(int mount_fd) const;
 
+  // As struct file_handle has them.
+  [[nodiscard]] int type() const { return type_; }
+  [[nodiscard]] const std::vector<std::byte>& bytes() const { return bytes_; }
+
   friend bool operator==(const SourceHandle&, const SourceHandle&) = default;
 
  private:
-  SourceHandle(int type, std::vector<std::byte> bytes) : type_(type), bytes_(std::move(bytes)) {}
-
   int type_;
   std::vector<std::byte> bytes_;
 };

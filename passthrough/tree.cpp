@@ -57,6 +57,7 @@ Result<std::unique_ptr<Tree>> Tree::create(UniqueFd root, const Options& options
     const bool tells_mounts = (stat.stx_mask & STATX_MNT_ID) != 0;
     OURO_TRY_ASSIGN(const InodeRef held, tree->inodes_.find(kRootNode));
     tree->handles_ = tells_mounts ? tree->learn_mount(*held) : Status(fail(ENOSYS));
+    if (tree->handles_ && options.is_whole) tree->try_durable_ids(*held);
   }
   return tree;
 }

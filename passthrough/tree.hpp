@@ -23,6 +23,7 @@
 #include "loop/unique_fd.hpp"
 #include "passthrough/descriptor_budget.hpp"
 #include "passthrough/device_map.hpp"
+#include "passthrough/durable_ids.hpp"
 #include "passthrough/executor.hpp"
 #include "passthrough/file_handle.hpp"
 #include "passthrough/file_locks.hpp"
@@ -50,6 +51,9 @@ class Tree {
     // file handles; without these, see take_crowding().
     std::size_t max_descriptors = kNoLimit;
     bool file_handles = true;  // where the source has them
+    // The source is a whole file system, whatever is mounted in it: a file handle of it leads
+    // nowhere else. Node ids are durable then, where its handles allow that.
+    bool is_whole = false;
     // RLIMIT_NOFILE, and whom to tell when a client is first refused an open file for it.
     std::size_t max_open_files = DescriptorBudget::kUnlimited;
     std::function<void()> open_refused = {};
@@ -62,6 +66,8 @@ class Tree {
   // Whether file handles can be used, if max_descriptors asks for them. Errors: EPERM without
   // CAP_DAC_READ_SEARCH, EOPNOTSUPP where the source's file system has none, ENOSYS.
   [[nodiscard]] const Status& handles() const { return handles_; }
+  // Whether find_again() finds what the kernel has forgotten.
+  [[nodiscard]] bool has_durable_ids() const { return durable_ids_.has_value(); }
   // O_PATH of the source directory.
   [[nodiscard]] int root_fd() const { return root_fd_; }
   // Before serving begins; only for Submounts::kAvoidOwn.
@@ -69,6 +75,10 @@ class Tree {
 
   // --- names (tree_names.cpp) ---
   [[nodiscard]] Result<Entry> lookup(Executor& executor, NodeId parent, const char* name);
+  // What the kernel asks for by a file handle of the mount, where ids are durable: a node that it
+  // has or has had, and the parent of a directory. Errors: EINVAL where they are not, ESTALE.
+  [[nodiscard]] Result<Entry> find_again(Executor& executor, NodeId node);
+  [[nodiscard]] Result<Entry> lookup_parent(Executor& executor, NodeId directory);
   // The inode if it has left the tree with that, else null: to be closed where it may take long.
   InodeRef forget(NodeId node, std::uint64_t count) { return inodes_.forget(node, count); }
   [[nodiscard]] Result<Entry> mkdir(Executor& executor, NodeId parent, const char* name,
@@ -198,6 +208,11 @@ class Tree {
   // --- tree_inodes.cpp ---
   // Errors: ESTALE for an unknown node, and for a file that is no more.
   [[nodiscard]] Result<PinnedInode> pin(Executor& executor, NodeId node);
+  [[nodiscard]] Result<loop::UniqueFd> open_handle(Executor& executor, const SourceHandle& handle,
+                                                   std::uint64_t mount);
+  void try_durable_ids(const Inode& root);
+  // A descriptor of its own, of a node that the table has, or that its id names.
+  [[nodiscard]] Result<loop::UniqueFd> path_of(Executor& executor, NodeId node);
   // Counts one lookup.
   [[nodiscard]] Result<NodeId> hold(Executor& executor, Inode inode);
   [[nodiscard]] static Result<SourceHandle> handle_of(Executor& executor, int fd);
@@ -266,6 +281,7 @@ class Tree {
   FileSystemKinds kinds_;
   MountFds mounts_;
   Status handles_ = {};
+  std::optional<DurableIds> durable_ids_;
   std::atomic<std::uint64_t> handle_opens_ = 0;
   DescriptorBudget budget_;
   InodeTable inodes_;

@@ -28,17 +28,23 @@ Status Tree::learn_mount(const Inode& directory) {
 Result<PinnedInode> Tree::pin(Executor& executor, NodeId node) {
   OURO_TRY_ASSIGN(InodeRef inode, inodes_.find(node));
   if (!inode->held_by_handle()) return PinnedInode(std::move(inode));
+  OURO_TRY_ASSIGN(UniqueFd opened, open_handle(executor, *inode->handle, inode->key.mount));
+  return PinnedInode(std::move(inode), std::move(opened));
+}
+
+Result<UniqueFd> Tree::open_handle(Executor& executor, const SourceHandle& handle,
+                                   std::uint64_t mount) {
   handle_opens_.fetch_add(1, std::memory_order_relaxed);
-  const int mount_fd = mounts_.find(inode->key.mount);
+  const int mount_fd = mounts_.find(mount);
   UniqueFd opened;
   // Under the daemon's own identity: that of a caller lacks the capability.
   OURO_TRY(to_status(executor.call([&]() -> loop::KernelResult {
-    auto fd = inode->handle->open(mount_fd);
+    auto fd = handle.open(mount_fd);
     if (!fd) return -fd.error().value();
     opened = std::move(*fd);
     return 0;
   })));
-  return PinnedInode(std::move(inode), std::move(opened));
+  return opened;
 }
 
 Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
@@ -52,8 +58,45 @@ Result<NodeId> Tree::hold(Executor& executor, Inode inode) {
   if (const auto node = inodes_.try_intern(inode)) return *node;
   if (mounts_.find(inode.key.mount) >= 0) {
     OURO_TRY_ASSIGN(inode.handle, handle_of(executor, inode.path_fd.get()));
+    if (inodes_.names_durably(inode.key)) {
+      inode.durable_id = durable_ids_->id_of(*inode.handle, inode.key.inode).value_or(0);
+    }
   }
   return inodes_.intern(std::move(inode));
+}
+
+void Tree::try_durable_ids(const Inode& root) {
+  const auto handle = SourceHandle::of(root.path_fd.get());
+  if (handle) durable_ids_ = DurableIds::like(*handle, root.key.inode);
+  if (durable_ids_) inodes_.name_durably();
+}
+
+Result<UniqueFd> Tree::path_of(Executor& executor, NodeId node) {
+  const auto known = pin(executor, node);
+  if (known) {
+    UniqueFd fd(::fcntl(known->fd(), F_DUPFD_CLOEXEC, 0));
+    if (!fd) return fail(errno);
+    return fd;
+  }
+  if (!DurableIds::is_durable(node)) return tl::unexpected(known.error());
+  OURO_TRY_ASSIGN(const InodeRef root, inodes_.find(kRootNode));
+  return open_handle(executor, durable_ids_->handle_of(node), root->key.mount);
+}
+
+Result<Entry> Tree::find_again(Executor& executor, NodeId node) {
+  if (!durable_ids_) return fail(EINVAL);
+  OURO_TRY_ASSIGN(UniqueFd path_fd, path_of(executor, node));
+  OURO_TRY_ASSIGN(const Entry entry, intern(executor, std::move(path_fd)));
+  if (entry.node == node) return entry;
+  inodes_.forget(entry.node, 1);
+  return fail(ESTALE);
+}
+
+Result<Entry> Tree::lookup_parent(Executor& executor, NodeId directory) {
+  if (!durable_ids_) return fail(EINVAL);
+  if (directory == kRootNode) return find_again(executor, kRootNode);
+  OURO_TRY_ASSIGN(const PinnedInode pinned, pin(executor, directory));
+  return lookup_in(executor, pinned, "..");
 }
 
 Result<SourceHandle> Tree::handle_of(Executor& executor, int fd) {

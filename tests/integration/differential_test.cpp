@@ -50,6 +50,8 @@ class Ground {
   [[nodiscard]] std::filesystem::path path() const {
     return image_ ? image_->path() : home_->path();
   }
+  // Whether all of it is a file system, so that node ids are durable (passthrough/durable_ids.hpp).
+  [[nodiscard]] bool is_whole() const { return image_ != nullptr; }
 
  private:
   std::unique_ptr<LoopImage> image_;
@@ -72,14 +74,15 @@ void compare_at_random(const Campaign& campaign) {
     const bool writeback = campaign.cache == "writeback";
     more += writeback ? ",writeback" : ",cache=" + campaign.cache;
   }
-  Mounted mounted({.options = campaign.mode.options(more), .source = ground.path() / "source"});
-  const Output output =
-      run_command({.arguments = {OURO_DIFFERENTIAL_PROGRAM, "--native", ground.path() / "native",
-                                 "--mount", mounted.path(), "--mount-source", mounted.source(),
-                                 "--seed", std::to_string(campaign.seed), "--sequences",
-                                 std::to_string(campaign.sequences), "--calls", "200", "--users",
-                                 "--cache", campaign.cache, "--known", OURO_KNOWN_DIFFERENCES}},
-                  kLimit);
+  Mounted mounted({.options = campaign.mode.options(more), .source = ground.path()});
+  EXPECT_EQ(mounted.served("nfs_export"), ground.is_whole() ? "on" : "off");
+  const Output output = run_command(
+      {.arguments = {OURO_DIFFERENTIAL_PROGRAM, "--native", ground.path() / "native", "--mount",
+                     mounted.path() / "source", "--mount-source", ground.path() / "source",
+                     "--seed", std::to_string(campaign.seed), "--sequences",
+                     std::to_string(campaign.sequences), "--calls", "200", "--users", "--cache",
+                     campaign.cache, "--known", OURO_KNOWN_DIFFERENCES}},
+      kLimit);
   EXPECT_EQ(output.exit, kExitOk) << output.text;
   EXPECT_GE(executed_calls(output.text), campaign.calls_at_least);
   std::printf("%s", output.text.c_str());

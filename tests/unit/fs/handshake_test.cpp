@@ -67,8 +67,7 @@ TEST_F(Handshake, TakesOnlyWhatIsOfferedAndWanted) {
   for (const std::uint64_t wanted :
        {std::uint64_t{FUSE_ASYNC_READ}, std::uint64_t{FUSE_MAX_PAGES},
         std::uint64_t{FUSE_HANDLE_KILLPRIV_V2}, std::uint64_t{FUSE_SETXATTR_EXT},
-        std::uint64_t{FUSE_INIT_EXT}, wire::kCreateSuppGroup, wire::kDirectIoAllowMmap,
-        wire::kNoExportSupport}) {
+        std::uint64_t{FUSE_INIT_EXT}, wire::kCreateSuppGroup, wire::kDirectIoAllowMmap}) {
     EXPECT_EQ(flags & wanted, wanted) << std::hex << wanted;
   }
   // What would make the kernel send what is not served, or expect what is not done.
@@ -79,6 +78,7 @@ TEST_F(Handshake, TakesOnlyWhatIsOfferedAndWanted) {
         std::uint64_t{FUSE_EXPLICIT_INVAL_DATA}, std::uint64_t{1} << 35 /* HAS_EXPIRE_ONLY */,
         std::uint64_t{1} << 39 /* HAS_RESEND */, std::uint64_t{1} << 42 /* REQUEST_TIMEOUT */,
         std::uint64_t{FUSE_SUBMOUNTS}, std::uint64_t{FUSE_MAP_ALIGNMENT},
+        std::uint64_t{FUSE_EXPORT_SUPPORT}, wire::kNoExportSupport,
         std::uint64_t{1} << 32 /* SECURITY_CTX */, std::uint64_t{1} << 37 /* PASSTHROUGH */,
         std::uint64_t{1} << 40 /* ALLOW_IDMAP */, std::uint64_t{1} << 41 /* OVER_IO_URING */}) {
     EXPECT_EQ(flags & unwanted, 0U) << std::hex << unwanted;

@@ -64,6 +64,55 @@ TEST(InodeTable, KeepsIoModesOfRegularFilesWhereAsked) {
   EXPECT_EQ(table.find(table.intern(std::move(directory))).value()->io_mode, nullptr);
 }
 
+// Ids as DurableIds makes them, with handles as a file system would.
+Inode make_durable(std::uint64_t number, std::uint32_t generation) {
+  Inode inode = make_inode(number);
+  inode.handle = SourceHandle(1, {std::byte{static_cast<unsigned char>(generation)}});
+  inode.durable_id = NodeId{generation} << 32 | NodeId{1} << 31 | number;
+  return inode;
+}
+
+TEST(InodeTable, NamesDurablyWhatIsToBe) {
+  InodeTable table(make_inode(1));
+  table.name_durably();
+  Inode without = make_inode(2);
+  EXPECT_FALSE(table.try_intern(without)) << "a handle first";
+  const NodeId durable = make_durable(2, 7).durable_id;
+  EXPECT_EQ(table.intern(make_durable(2, 7)), durable);
+  EXPECT_EQ(table.try_intern(without), durable) << "known by now";
+  EXPECT_FALSE(table.find(durable).value()->held_by_handle()) << "there are descriptors enough";
+  EXPECT_EQ(table.lookups(durable), 2U);
+  EXPECT_EQ(error_of(table.find(make_durable(2, 8).durable_id)), ESTALE) << "another generation";
+
+  Inode elsewhere = make_inode(2);
+  elsewhere.key.mount = 2;
+  const auto plain = table.try_intern(elsewhere);
+  ASSERT_TRUE(plain) << "files of other mounts are not";
+  EXPECT_NE(*plain, durable);
+
+  EXPECT_EQ(table.forget(durable, 1), nullptr);
+  EXPECT_NE(table.forget(durable, 1), nullptr);
+  EXPECT_EQ(error_of(table.find(durable)), ESTALE);
+  EXPECT_EQ(table.intern(make_durable(2, 7)), durable) << "the same again";
+  EXPECT_EQ(table.intern(make_inode(1)), kRootNode);
+}
+
+TEST(InodeTable, ForgetsADurableIdWhoseNumberIsUsedAgain) {
+  InodeTable table(make_inode(1), {}, 0);
+  table.name_durably();
+  const NodeId old = table.intern(make_durable(2, 7));
+  const NodeId fresh = table.intern(make_durable(2, 8));
+  EXPECT_NE(fresh, old);
+  EXPECT_EQ(error_of(table.find(old)), 0) << "whoever opens it is told";
+  EXPECT_EQ(table.size(), 3U);
+  EXPECT_NE(table.forget(old, 1), nullptr);
+  EXPECT_EQ(table.size(), 2U);
+  EXPECT_EQ(error_of(table.find(old)), ESTALE);
+  EXPECT_EQ(error_of(table.find(fresh)), 0);
+  EXPECT_NE(table.forget(fresh, 1), nullptr);
+  EXPECT_EQ(table.size(), 1U);
+}
+
 // Fills a table that may hold 100 descriptors until it is full: half as many again.
 std::vector<NodeId> fill_up(InodeTable& table) {
   std::vector<NodeId> nodes;

@@ -61,6 +61,73 @@ TEST_P(TreeInodesTest, KeepsAsManyDescriptorsAsItMay) {
   EXPECT_EQ(tree().held_by_handle(), 1U);
 }
 
+// Of a directory that need not be a whole file system: what is asked for is all inside.
+class DurableTreeTest : public TreeTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "file handles take root";
+    Tree::Options options;
+    options.max_descriptors = 100;
+    options.is_whole = true;
+    use_options(options);
+    if (!tree().has_durable_ids()) GTEST_SKIP() << "no such handles in " << path("");
+  }
+  [[nodiscard]] NodeId found_again(NodeId node) {
+    const auto entry = tree().find_again(executor(), node);
+    EXPECT_EQ(error_of(entry), 0);
+    return entry ? entry->node : 0;
+  }
+};
+
+TEST_P(DurableTreeTest, FindsAgainWhatWasForgotten) {
+  std::filesystem::create_directory(path("d"));
+  write_file(path("d/f"), "text");
+  const NodeId directory = look("d");
+  const NodeId file = look("f", directory);
+  EXPECT_EQ(found_again(file), file) << "known";
+  for (const NodeId node : {file, directory}) (void)tree().forget(node, 2);
+  EXPECT_EQ(error_of(tree().attributes(executor(), file, 0, STATX_BASIC_STATS)), ESTALE);
+  std::filesystem::rename(path("d/f"), path("g"));
+  EXPECT_EQ(found_again(file), file);
+  EXPECT_EQ(tree().attributes(executor(), file, 0, STATX_BASIC_STATS)->stx_ino,
+            stat_of(path("g")).st_ino);
+  EXPECT_EQ(found_again(directory), directory);
+  EXPECT_EQ(look("g"), file) << "one file, one node";
+  EXPECT_EQ(found_again(kRootNode), kRootNode);
+}
+
+TEST_P(DurableTreeTest, FindsTheParentOfADirectory) {
+  std::filesystem::create_directories(path("d/e"));
+  const NodeId directory = look("d");
+  const NodeId inner = look("e", directory);
+  EXPECT_EQ(tree().lookup_parent(executor(), inner)->node, directory);
+  EXPECT_EQ(tree().lookup_parent(executor(), directory)->node, kRootNode);
+  EXPECT_EQ(tree().lookup_parent(executor(), kRootNode)->node, kRootNode) << "nothing is above it";
+  write_file(path("f"), "");
+  EXPECT_EQ(error_of(tree().lookup_parent(executor(), look("f"))), ENOTDIR);
+}
+
+TEST_P(DurableTreeTest, WhatIsNoMoreIsStale) {
+  write_file(path("f"), "text");
+  const NodeId file = look("f");
+  ASSERT_TRUE(tree().unlink(executor(), kRootNode, "f"));
+  EXPECT_EQ(found_again(file), file) << "still known";
+  (void)tree().forget(file, 2);
+  EXPECT_EQ(error_of(tree().find_again(executor(), file)), ESTALE);
+  EXPECT_EQ(error_of(tree().find_again(executor(), file + (NodeId{1} << 32))), ESTALE);
+  EXPECT_EQ(error_of(tree().find_again(executor(), 4711)), ESTALE) << "an id of the table";
+}
+
+OURO_BOTH_EXECUTORS(DurableTreeTest);
+
+TEST_P(TreeInodesTest, FindsNothingAgainWhereIdsAreNotDurable) {
+  write_file(path("f"), "text");
+  const NodeId file = look("f");
+  EXPECT_FALSE(tree().has_durable_ids());
+  EXPECT_EQ(error_of(tree().find_again(executor(), file)), EINVAL);
+  EXPECT_EQ(error_of(tree().lookup_parent(executor(), kRootNode)), EINVAL);
+}
+
 TEST_P(TreeInodesTest, AMovedFileIsFound) {
   write_file(path("f"), "text");
   const NodeId node = look("f");
