@@ -7,24 +7,30 @@
 
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "loop/invariant.hpp"
 #include "loop/unique_fd.hpp"
 #include "passthrough/file_system_kinds.hpp"
-#include "passthrough/set_id.hpp"
+#include "passthrough/task_status.hpp"
 
 namespace ouro::fs {
 namespace {
 
 using passthrough::DataWay;
 
-// As whom `opener` writes the file behind `fd`; empty: as the daemon. Without CAP_FSETID, so that
+// As whom `opener` writes a file; empty: as the daemon. Without CAP_FSETID, so that
 // every write clears what it clears natively. Root has it; of root who has not, as of everybody
 // else, the client sees that before each write and says so (Tree::change_attributes(), touch()).
-std::optional<passthrough::Credentials> writer(const passthrough::Caller& opener, int fd) {
+//
+// With all of his groups: the file may come to a group, and to bits, of which nobody thinks yet.
+std::optional<passthrough::LastingCredentials> writer(const passthrough::Caller& opener) {
   if (opener.uid == 0) return std::nullopt;
-  return passthrough::killing_credentials(opener, fd);
+  passthrough::LastingCredentials writer{passthrough::Credentials::owner(opener),
+                                         passthrough::groups_of(opener.pid)};
+  if (!writer.groups.empty()) writer.credentials.extra_group.reset();  // one of them
+  return writer;
 }
 
 passthrough::IoMode::Opening opening_of(const passthrough::FileHandle& file,
@@ -41,7 +47,7 @@ passthrough::IoMode::Opening opening_of(const passthrough::FileHandle& file,
   // with (fs/backing-file.c). fcntl(F_SETFL) could not take O_APPEND away again, and not O_DIRECT
   // either, which dd(1) does before the odd rest at the end.
   opening.by_requests = opening.writes && (flags & (O_APPEND | O_DIRECT)) != 0;
-  opening.writer = writer(opener, file.buffered_fd());
+  opening.writer = writer(opener);
   return opening;
 }
 
@@ -89,8 +95,11 @@ std::string reason_of_refusal(int errno_value) {
 
 // --- ChannelFiles --------------------------------------------------------------------------------
 
-loop::Result<int> ChannelFiles::give(int fd, const passthrough::Credentials* identity) {
-  const passthrough::ScopedCredentials scope(identity_, identity);
+loop::Result<int> ChannelFiles::give(int fd, const passthrough::LastingCredentials* identity) {
+  using Groups = std::span<const gid_t>;
+  const passthrough::ScopedCredentials scope(
+      identity_, identity != nullptr ? &identity->credentials : nullptr,
+      identity != nullptr ? Groups(identity->groups) : Groups());
   const wire::BackingMap map{fd, 0, 0};
   const loop::KernelResult number = loop::from_libc(::ioctl(channel_fd_, wire::kBackingOpen, &map));
   if (number < 0) return loop::fail(static_cast<int>(-number));

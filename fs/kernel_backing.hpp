@@ -45,7 +45,8 @@ class ChannelFiles final : public passthrough::GivenFiles {
 
   // Errors: EPERM without CAP_SYS_ADMIN or where it was not agreed on, ELOOP for a file that is
   // stacked too deep, EINVAL for what is no regular file, ENOMEM.
-  [[nodiscard]] loop::Result<int> give(int fd, const passthrough::Credentials* identity) override;
+  [[nodiscard]] loop::Result<int> give(int fd,
+                                       const passthrough::LastingCredentials* identity) override;
   void take_back(int number) override;
   // Whether files of the source can be given, as far as that can be known. Errors: EPERM, ELOOP.
   [[nodiscard]] loop::Status try_out(int source);

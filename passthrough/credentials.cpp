@@ -82,8 +82,9 @@ void set_fs_ids(uid_t uid, gid_t gid) {
                   "a file-system identity could not be set");
 }
 
-void set_group_list(const gid_t* groups, std::size_t count) {
-  loop::invariant(::syscall(SYS_setgroups, count, groups) == 0, "setgroups() failed");
+void set_group_list(std::span<const gid_t> groups) {
+  loop::invariant(::syscall(SYS_setgroups, groups.size(), groups.data()) == 0,
+                  "setgroups() failed");
 }
 
 }  // namespace
@@ -103,7 +104,7 @@ loop::Result<ProcessIdentity> ProcessIdentity::take() {
 }
 
 ScopedCredentials::ScopedCredentials(const ProcessIdentity& identity,
-                                     const Credentials* credentials)
+                                     const Credentials* credentials, std::span<const gid_t> groups)
     : identity_(identity), credentials_(identity.switches() ? credentials : nullptr) {
   if (credentials_ == nullptr) return;
   if (credentials_->kind == Credentials::Kind::kWithoutFsetid) {
@@ -111,7 +112,9 @@ ScopedCredentials::ScopedCredentials(const ProcessIdentity& identity,
     set_effective(capabilities_for(credentials_->kind, identity_.capabilities()));
     return;
   }
-  if (credentials_->extra_group) set_group_list(&*credentials_->extra_group, 1);
+  if (groups.empty() && credentials_->extra_group) groups = {&*credentials_->extra_group, 1};
+  has_groups_ = !groups.empty();
+  if (has_groups_) set_group_list(groups);
   set_fs_ids(credentials_->uid, credentials_->gid);
   if (credentials_->uid == identity_.uid()) return;
   set_effective(capabilities_for(credentials_->kind, identity_.capabilities()));
@@ -120,7 +123,7 @@ ScopedCredentials::ScopedCredentials(const ProcessIdentity& identity,
 ScopedCredentials::~ScopedCredentials() {
   if (credentials_ == nullptr) return;
   set_fs_ids(identity_.uid(), identity_.gid());
-  if (credentials_->extra_group) set_group_list(nullptr, 0);
+  if (has_groups_) set_group_list({});
   set_effective(identity_.capabilities());
 }
 

@@ -9,6 +9,8 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "loop/result.hpp"
 
@@ -65,6 +67,14 @@ struct Credentials {
   friend auto operator<=>(const Credentials&, const Credentials&) = default;
 };
 
+// Credentials for later, when what decides is not known yet: with all supplementary groups of whom
+// they are. Of who has none, or cannot be asked, `extra_group` is all that is known.
+struct LastingCredentials {
+  Credentials credentials;
+  std::vector<gid_t> groups;
+  friend bool operator==(const LastingCredentials&, const LastingCredentials&) = default;
+};
+
 // What this process may do, read once at start. A plain user's daemon cannot become anybody else:
 // switches() is false, and every operation runs as that user.
 class ProcessIdentity {
@@ -86,10 +96,12 @@ class ProcessIdentity {
   std::uint64_t capabilities_ = 0;
 };
 
-// The calling thread has `credentials` from construction to destruction (nullptr: no change).
+// The calling thread has `credentials` from construction to destruction (nullptr: no change), and
+// with them `groups`, unless that is empty.
 class ScopedCredentials {
  public:
-  ScopedCredentials(const ProcessIdentity& identity, const Credentials* credentials);
+  ScopedCredentials(const ProcessIdentity& identity, const Credentials* credentials,
+                    std::span<const gid_t> groups = {});
   ScopedCredentials(const ScopedCredentials&) = delete;
   ScopedCredentials& operator=(const ScopedCredentials&) = delete;
   ~ScopedCredentials();
@@ -97,6 +109,7 @@ class ScopedCredentials {
  private:
   const ProcessIdentity& identity_;
   const Credentials* credentials_;
+  bool has_groups_ = false;
 };
 
 }  // namespace ouro::passthrough

@@ -27,7 +27,7 @@ class GivenFiles {
   virtual ~GivenFiles() = default;
   // Gives the file behind `fd`, which is borrowed, under a number that is returned. What will be
   // done to it is done as `identity` (null: the daemon's own).
-  [[nodiscard]] virtual loop::Result<int> give(int fd, const Credentials* identity) = 0;
+  [[nodiscard]] virtual loop::Result<int> give(int fd, const LastingCredentials* identity) = 0;
   virtual void take_back(int number) = 0;
 };
 
@@ -42,9 +42,9 @@ class IoMode {
   struct Opening {
     bool may_be_given = true;  // if it is the first of several
     bool writes = false;
-    bool maps_writable = false;         // it may be mapped for stores
-    bool by_requests = false;           // wants kMixed rather than kGiven
-    std::optional<Credentials> writer;  // as whom it writes; empty: the daemon's own
+    bool maps_writable = false;                // it may be mapped for stores
+    bool by_requests = false;                  // wants kMixed rather than kGiven
+    std::optional<LastingCredentials> writer;  // as whom it writes; empty: the daemon's own
   };
 
   // An opening that is counted, for as long as it lives; an empty one is not.
@@ -90,10 +90,10 @@ class IoMode {
   void leave();
 
   std::mutex mutex_;
-  std::uint32_t openings_ = 0;          // guarded by mutex_
-  int number_ = 0;                      // the same; 0: by requests, or not open
-  std::optional<Credentials> writer_;   // as whom the file was given; the same
-  std::weak_ptr<GivenFiles> given_to_;  // the same; empty once the mount has ended
+  std::uint32_t openings_ = 0;                // guarded by mutex_
+  int number_ = 0;                            // the same; 0: by requests, or not open
+  std::optional<LastingCredentials> writer_;  // as whom the file was given; the same
+  std::weak_ptr<GivenFiles> given_to_;        // the same; empty once the mount has ended
   std::atomic<bool> unseen_ = false;
 };
 

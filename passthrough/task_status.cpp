@@ -83,8 +83,12 @@ void open_task_directory() {
   static_cast<void>(tasks());
 }
 
+std::vector<gid_t> groups_of(pid_t pid) {
+  return status_numbers(pid, "Groups:");
+}
+
 bool is_member(pid_t pid, gid_t group) {
-  const auto groups = status_numbers(pid, "Groups:");
+  const auto groups = groups_of(pid);
   return std::ranges::find(groups, group) != groups.end();
 }
 

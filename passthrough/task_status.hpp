@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
 #include "passthrough/credentials.hpp"
 
 namespace ouro::passthrough {
@@ -13,6 +15,9 @@ namespace ouro::passthrough {
 // hidepid, which hides from who has no CAP_SYS_PTRACE, and the daemon gives that up, whom it
 // serves. The others do it at the first use, when it may be forbidden.
 void open_task_directory();
+
+// The supplementary groups of the task `pid`.
+[[nodiscard]] std::vector<gid_t> groups_of(pid_t pid);
 
 // Whether `group` is among the supplementary groups of the task `pid`.
 [[nodiscard]] bool is_member(pid_t pid, gid_t group);

@@ -304,6 +304,42 @@ TEST(KernelBacking, WhoWritesBesideSomebodyElseDoesItAsHimself) {
   expect_mode(mounted);
 }
 
+TEST(KernelBacking, AWriterKeepsWhatHisGroupsLetHimKeep) {
+  OURO_REQUIRE(has_root());
+  Mounted mounted({.options = kKernel.options("allow_other,suid")});
+  const Identity member{"member", 1002, 1002, {2001, 2002}};
+  const path file = mounted.path() / "f";
+  make_file(mounted.source() / "f", "text");
+  ASSERT_EQ(::chown((mounted.source() / "f").c_str(), member.uid, member.gid), 0);
+  std::array<int, 2> opened{};
+  std::array<int, 2> changed{};
+  ASSERT_EQ(::pipe(opened.data()), 0);
+  ASSERT_EQ(::pipe(changed.data()), 0);
+  char byte = 0;
+  Process writer = Process::run(Who::kRoot, [&] {
+    static_cast<void>(lines_of(member, [&] {
+      const UniqueFd fd = open_file(file, O_RDWR);
+      EXPECT_EQ(::write(opened[1], "o", 1), 1);
+      EXPECT_EQ(::read(changed[0], &byte, 1), 1);
+      EXPECT_EQ(::pwrite(fd.get(), "T", 1, 0), 1);
+      return std::vector<std::string>{};
+    }));
+    return ::testing::Test::HasFailure() ? 1 : 0;
+  });
+  EXPECT_EQ(::read(opened[0], &byte, 1), 1);
+  // What was given as the file of one group is that of another one now, which decides about SGID.
+  EXPECT_EQ(::chown(file.c_str(), member.uid, member.groups.back()), 0);
+  EXPECT_EQ(::chmod(file.c_str(), 02644), 0);
+  EXPECT_EQ(::write(changed[1], "c", 1), 1);
+  EXPECT_EQ(writer.wait(Mounted::kPatience), kExitOk);
+  for (const int fd : {opened[0], opened[1], changed[0], changed[1]}) ::close(fd);
+  EXPECT_EQ(read_file(mounted.source() / "f"), "Text");
+  EXPECT_EQ(stat_of(file).st_mode & 07777U, 02644U);
+  EXPECT_EQ(stat_of(mounted.source() / "f").st_mode & 07777U, 02644U);
+  EXPECT_GT(mounted.statistics()["kernel_opens"], 0U);
+  expect_mode(mounted);
+}
+
 // --- where it cannot be had ----------------------------------------------------------------------
 
 struct Refused {

@@ -19,7 +19,7 @@ namespace {
 
 class ScriptedFiles final : public passthrough::GivenFiles {
  public:
-  loop::Result<int> give(int fd, const passthrough::Credentials* /*identity*/) override {
+  loop::Result<int> give(int fd, const passthrough::LastingCredentials* /*identity*/) override {
     if (refuses != 0) return loop::fail(refuses);
     struct ::stat stat {};
     EXPECT_EQ(::fstat(fd, &stat), 0);

@@ -133,6 +133,17 @@ TEST_F(ScopedCredentialsTest, TheExtraGroupIsTheOnlyOne) {
   EXPECT_EQ(ThreadState(), before);
 }
 
+TEST_F(ScopedCredentialsTest, GroupsThatAreGivenAreAllOfThem) {
+  const ThreadState before;
+  {
+    const Credentials credentials = Credentials::owner(caller(1001, 1002));
+    const std::vector<gid_t> groups{1234, 4321};
+    const ScopedCredentials scope(identity_, &credentials, groups);
+    EXPECT_NE(thread_status("Groups").find("1234 4321"), std::string::npos);
+  }
+  EXPECT_EQ(ThreadState(), before);
+}
+
 TEST_F(ScopedCredentialsTest, WithoutFsetidLacksThatAndHasTheGroup) {
   const ThreadState before;
   for (const gid_t group : {gid_t{0}, gid_t{1002}}) {

@@ -14,7 +14,7 @@ namespace {
 // Files that are given, or refused with `refuses`.
 class ScriptedFiles final : public GivenFiles {
  public:
-  loop::Result<int> give(int /*fd*/, const Credentials* identity) override {
+  loop::Result<int> give(int /*fd*/, const LastingCredentials* identity) override {
     ++asked;
     if (refuses != 0) return loop::fail(refuses);
     given_as = identity != nullptr ? std::optional(*identity) : std::nullopt;
@@ -27,7 +27,7 @@ class ScriptedFiles final : public GivenFiles {
   int asked = 0;
   int last = 0;
   std::set<int> numbers;  // in force
-  std::optional<Credentials> given_as;
+  std::optional<LastingCredentials> given_as;
 };
 
 constexpr int kFd = 7;
@@ -36,7 +36,8 @@ const IoMode::Opening kMaps{.writes = true, .maps_writable = true, .writer = {}}
 
 IoMode::Opening writes_as(uid_t uid) {
   return {.writes = true,
-          .writer = Credentials::owner({.uid = uid, .gid = uid, .extra_group = {}})};
+          .writer = LastingCredentials{
+              Credentials::owner({.uid = uid, .gid = uid, .extra_group = {}}), {}}};
 }
 
 class IoModeTest : public ::testing::Test {
@@ -111,9 +112,18 @@ TEST_F(IoModeTest, WhatWasGivenStaysSo) {
   EXPECT_EQ(files_->asked, 1);
 }
 
+TEST_F(IoModeTest, WhoHasOtherGroupsIsSomebodyElse) {
+  auto member = writes_as(1);
+  member.writer->groups = {1234};
+  const auto first = join(member);
+  EXPECT_EQ(files_->given_as->groups, member.writer->groups);
+  EXPECT_EQ(join(member).way(), DataWay::kGiven);
+  EXPECT_EQ(join(writes_as(1)).way(), DataWay::kMixed);
+}
+
 TEST_F(IoModeTest, WhoWritesAsSomebodyElseDoesItByRequests) {
   const auto first = join(writes_as(1));
-  EXPECT_EQ(files_->given_as->uid, 1U);
+  EXPECT_EQ(files_->given_as->credentials.uid, 1U);
   const auto same = join(writes_as(1));
   EXPECT_EQ(same.way(), DataWay::kGiven);
   const auto other = join(writes_as(2));
@@ -170,7 +180,7 @@ TEST_F(IoModeTest, OutlivesTheMount) {
 TEST_F(IoModeTest, OpeningsRace) {
   class CountingFiles final : public GivenFiles {
    public:
-    loop::Result<int> give(int /*fd*/, const Credentials* /*identity*/) override {
+    loop::Result<int> give(int /*fd*/, const LastingCredentials* /*identity*/) override {
       const int number = ++last_;
       if (number % 3 == 0) return loop::fail(ENOMEM);
       EXPECT_EQ(in_force.exchange(number), 0);

@@ -26,6 +26,7 @@ std::string status_text(pid_t pid) {
 TEST(TaskStatus, NamesTheSupplementaryGroups) {
   OURO_NEEDS_ROOT();
   const RealCaller real;
+  EXPECT_EQ(groups_of(real.caller().pid), std::vector<gid_t>{RealCaller::kMemberOf});
   EXPECT_TRUE(is_member(real.caller().pid, RealCaller::kMemberOf));
   EXPECT_FALSE(is_member(real.caller().pid, RealCaller::kMemberOf + 1));
   EXPECT_FALSE(is_member(real.caller().pid, 123)) << "no part of a number";
@@ -66,6 +67,7 @@ TEST(TaskStatus, TellsWhoIsBeingKilled) {
 
 TEST(TaskStatus, OfWhomNothingIsKnownTheAnswerIsNo) {
   EXPECT_FALSE(is_member(0, 0)) << "somebody in another pid namespace";
+  EXPECT_TRUE(groups_of(0).empty());
   EXPECT_FALSE(has_capability(0, CAP_FSETID));
 }
 
